@@ -1,0 +1,58 @@
+"""Qwen3-VL in plain PyTorch: network, weights, tokenizer, chat template, patching and a reference generation loop.
+
+Knows one checkpoint at a time, and conversations as messages. Does not know serving, prompts or what is asked.
+"""
+
+from deixis.model.cache import KVCache, LayerCache
+from deixis.model.chat import ChatTemplate, Message, builtin_template, split_thinking
+from deixis.model.checkpoint import Checkpoint, open_checkpoint
+from deixis.model.config import Qwen3VLConfig, TextConfig, VisionConfig, YarnConfig
+from deixis.model.generate import Generation, Prefix, generate, prefill
+from deixis.model.inputs import ModelInput, VisualFeatures
+from deixis.model.patches import patchify_batch, resize_bicubic, smart_resize, smart_resize_video, to_patches
+from deixis.model.positions import mrope_positions
+from deixis.model.processor import PixelLimits, Processor
+from deixis.model.qwen3vl import Qwen3VL
+from deixis.model.text import Attend, TextModel, causal_attention
+from deixis.model.tokenizer import Tokenizer
+from deixis.model.vision import Grid, VisionModel
+from deixis.model.weights import empty_model, load_weights, save_checkpoint
+
+__all__ = [
+    "Attend",
+    "ChatTemplate",
+    "Checkpoint",
+    "Generation",
+    "Grid",
+    "KVCache",
+    "LayerCache",
+    "Message",
+    "ModelInput",
+    "PixelLimits",
+    "Prefix",
+    "Processor",
+    "Qwen3VL",
+    "Qwen3VLConfig",
+    "TextConfig",
+    "TextModel",
+    "Tokenizer",
+    "VisionConfig",
+    "VisionModel",
+    "VisualFeatures",
+    "YarnConfig",
+    "builtin_template",
+    "causal_attention",
+    "empty_model",
+    "generate",
+    "load_weights",
+    "mrope_positions",
+    "open_checkpoint",
+    "patchify_batch",
+    "prefill",
+    "resize_bicubic",
+    "save_checkpoint",
+    "smart_resize",
+    "smart_resize_video",
+    "split_thinking",
+    "to_patches",
+]
