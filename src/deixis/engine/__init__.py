@@ -1,0 +1,5 @@
+"""Local inference: one conversation at a time, each picture seen once."""
+
+from deixis.engine.local import LocalEngine, Reply
+
+__all__ = ["LocalEngine", "Reply"]

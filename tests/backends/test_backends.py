@@ -1,0 +1,252 @@
+"""Conversations, scripted models, local checkpoints and servers behind one protocol."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from deixis.backends import (
+    Backend,
+    Completion,
+    Conversation,
+    FakeBackend,
+    ModelCard,
+    TokenProb,
+    TokenTexts,
+    Turn,
+    completion_of,
+    tokens_under,
+)
+from deixis.backends.local import LocalBackend, read_card
+from deixis.backends.openai import OpenAIBackend
+from deixis.errors import BackendError, CheckpointError, DeixisError, ModelNotFoundError, OptionError, OverloadError
+from tests.engine.checkpoints import write_checkpoint
+from tests.model import tiny
+
+PIXELS = tiny.photo(64, 96, 1)
+QUESTION = Conversation.about(PIXELS, "Where is the cup?")
+
+
+def test_conversation() -> None:
+    assert QUESTION.text == "Where is the cup?"
+    (message,) = QUESTION.to_messages()
+    assert message["role"] == "user"
+    assert [part["type"] for part in message["content"]] == ["image", "text"]
+    both = Conversation((Turn("system", ("Be brief.",)), *QUESTION.turns))
+    assert both.text == "Be brief.\nWhere is the cup?"
+
+
+def test_reasoning_is_split_with_its_tokens() -> None:
+    whole = completion_of("<think>\nIt is on the left.\n</think>\n\nYes")
+    answer = whole.split()
+    assert (answer.text, answer.reasoning) == ("Yes", "It is on the left.")
+    assert "".join(token.text for token in answer.tokens) == "Yes"
+    assert completion_of("Yes").split() == completion_of("Yes")
+    # A token that reaches over the border keeps its part of the answer.
+    over = Completion("a</think>\n\nYes", (TokenProb("a</think>", -1.0), TokenProb("\n\nY", -2.0), TokenProb("es", -3.0)))
+    assert [(token.text, token.logprob) for token in over.split().tokens] == [("Y", -2.0), ("es", -3.0)]
+
+
+def test_token_texts_complete_characters() -> None:
+    pieces = "杯a子".encode()
+    texts = TokenTexts(lambda ids: bytes(ids).decode(errors="replace"))
+    assert [texts.add(byte) for byte in pieces] == ["", "", "杯", "a", "", "", "子"]
+    assert texts.add(0xE6) == ""
+    assert texts.rest() == "\ufffd"
+    assert texts.rest() == ""
+
+
+def test_tokens_under_a_span() -> None:
+    tokens = completion_of("x 12, 3").tokens
+    assert [token.text for token in tokens_under(tokens, (2, 4))] == ["1", "2"]
+    assert tokens_under(tokens, (50, 60)) == []
+
+
+# --- scripted ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script", [{"cup": "Yes", "": "No"}, ["Yes"], lambda conversation: "Yes" if "cup" in conversation.text else "No"]
+)
+def test_fake_backend(script: Any) -> None:
+    fake = FakeBackend(script)
+    assert isinstance(fake, Backend)
+    reply = fake.complete(QUESTION, max_new_tokens=5)
+    assert reply.text == "Yes"
+    assert [math.exp(token.logprob) for token in reply.tokens] == pytest.approx([0.9])
+    assert fake.asked == [QUESTION]
+
+
+@pytest.mark.parametrize("script", [{"dog": "Yes"}, []])
+def test_fake_backend_says_what_the_script_lacks(script: Any) -> None:
+    with pytest.raises(BackendError, match="script"):
+        FakeBackend(script).complete(QUESTION, max_new_tokens=5)
+
+
+# --- local -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    card = {"name": "small", "knows": "noise", "virtual_camera": {"focal_over_long_side": 1.5}}
+    return write_checkpoint(tmp_path_factory.mktemp("small"), card=card)
+
+
+def test_local_backend(directory: Path) -> None:
+    backend = LocalBackend.open(directory, device="cpu")
+    assert isinstance(backend, Backend)
+    assert (backend.card.name, backend.card.knows, backend.card.virtual_focal) == ("small", "noise", 1.5)
+    reply = backend.complete(QUESTION, max_new_tokens=20)
+    assert reply.model == "small"
+    assert "".join(token.text for token in reply.tokens) == reply.text
+    assert all(len(token.top) == 10 and token.logprob <= 0 for token in reply.tokens)
+    assert {"prefill", "decode", "total"} <= set(reply.timings_ms)
+    assert backend.complete(QUESTION, max_new_tokens=20).text == reply.text
+    assert backend.named(ModelCard("other")).card.name == "other"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"virtual_camera": 3}', '{"virtual_camera": {"focal_over_long_side": "wide"}}'])
+def test_malformed_card(tmp_path: Path, content: str) -> None:
+    (tmp_path / "deixis.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"deixis\.json"):
+        read_card(tmp_path)
+
+
+@pytest.mark.parametrize("focal", [0, -1])
+def test_impossible_virtual_camera(tmp_path: Path, focal: float) -> None:
+    (tmp_path / "deixis.json").write_text(json.dumps({"virtual_camera": {"focal_over_long_side": focal}}))
+    with pytest.raises(CheckpointError, match="positive"):
+        read_card(tmp_path)
+
+
+def test_card_without_file(tmp_path: Path) -> None:
+    directory = tmp_path / "Qwen3-VL-2B-Thinking"
+    directory.mkdir()
+    assert read_card(directory) == ModelCard("Qwen3-VL-2B-Thinking", thinking=True)
+
+
+# --- servers -----------------------------------------------------------------------------------------------------------
+
+SEVEN_OR_EIGHT = [{"token": "7", "logprob": -0.4}, {"token": "8", "logprob": -2.0}]
+REPLY = {
+    "model": "m",
+    "choices": [
+        {
+            "message": {"content": "杯 7"},
+            "finish_reason": "stop",
+            "logprobs": {
+                "content": [
+                    {"token": "\\xe6\\x9d", "bytes": [0xE6, 0x9D], "logprob": -0.1, "top_logprobs": []},
+                    {"token": "\\xaf", "bytes": [0xAF], "logprob": -0.2, "top_logprobs": []},
+                    {"token": " ", "bytes": None, "logprob": -0.3, "top_logprobs": []},
+                    {"token": "7", "bytes": [55], "logprob": -0.4, "top_logprobs": SEVEN_OR_EIGHT},
+                ]
+            },
+        }
+    ],
+}  # fmt: skip
+
+
+def server(answer: Callable[[httpx.Request], httpx.Response], model: str = "m") -> OpenAIBackend:
+    return OpenAIBackend("http://test/v1", model, transport=httpx.MockTransport(answer))
+
+
+def test_openai_request_and_reply() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "http://test/v1/chat/completions"
+        sent.append(json.loads(request.content))
+        return httpx.Response(200, json=REPLY)
+
+    backend = server(answer)
+    assert isinstance(backend, Backend)
+    reply = backend.complete(QUESTION, max_new_tokens=9, temperature=0.5)
+    assert reply.text == "杯 7"
+    assert [token.text for token in reply.tokens] == ["", "杯", " ", "7"]
+    assert reply.tokens[3].top == (("7", -0.4), ("8", -2.0))
+    (body,) = sent
+    assert (body["model"], body["max_tokens"], body["temperature"]) == ("m", 9, 0.5)
+    picture, text = body["messages"][0]["content"]
+    assert text == {"type": "text", "text": "Where is the cup?"}
+    url = picture["image_url"]["url"]
+    decoded = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
+    assert np.array_equal(np.asarray(decoded), PIXELS)
+    backend.close()
+
+
+def test_openai_without_probabilities() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        if "logprobs" in bodies[-1]:
+            return httpx.Response(400, text="logprobs is not supported")
+        return httpx.Response(200, json={"choices": [{"message": {"content": "Yes"}, "finish_reason": "length"}]})
+
+    backend = server(answer)
+    for _ in range(2):
+        reply = backend.complete(QUESTION, max_new_tokens=1)
+        assert (reply.text, reply.tokens, reply.finish) == ("Yes", (), "length")
+    assert ["logprobs" in body for body in bodies] == [True, False, False]
+
+
+def test_openai_reasoning() -> None:
+    message = {"content": "Yes", "reasoning_content": "because"}
+    backend = server(lambda _: httpx.Response(200, json={"choices": [{"message": message}]}))
+    assert backend.complete(QUESTION, max_new_tokens=1).reasoning == "because"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "error"),
+    [
+        (500, "broken\nhere", BackendError),
+        (404, "no such model", ModelNotFoundError),
+        (429, "slow down", OverloadError),
+        (503, "full", OverloadError),
+        (401, "who are you", BackendError),
+        (200, "not json", BackendError),
+        (200, "[]", BackendError),
+        (200, "{}", BackendError),
+        (200, '{"choices": [{"message": null}]}', BackendError),
+        (200, '{"choices": [{"message": {}, "logprobs": {"content": [{"token": "x"}]}}]}', BackendError),
+    ],
+)
+def test_openai_failures(status: int, text: str, error: type[DeixisError]) -> None:
+    with pytest.raises(error) as caught:
+        server(lambda _: httpx.Response(status, text=text)).complete(QUESTION, max_new_tokens=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_openai_unreachable() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(BackendError, match="did not answer"):
+        server(refuse).complete(QUESTION, max_new_tokens=1)
+
+
+def test_openai_only_model() -> None:
+    def listing(*names: str) -> Callable[[httpx.Request], httpx.Response]:
+        return lambda _: httpx.Response(200, json={"data": [{"id": name} for name in names]})
+
+    assert server(listing("a"), "").card.name == "a"
+    for names in ((), ("a", "b")):
+        with pytest.raises(ModelNotFoundError, match="#name"):
+            server(listing(*names), "")
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://x/v1", "http://host:port/v1", "x"])
+def test_openai_bad_address(url: str) -> None:
+    with pytest.raises(OptionError, match="address"):
+        OpenAIBackend(url, "m")
