@@ -1,0 +1,21 @@
+"""Spatial questions to checked answers."""
+
+from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
+from deixis.spatial.deixis import Deixis
+from deixis.spatial.parse import Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.values import Value, parse_value
+
+__all__ = [
+    "Answer",
+    "Claim",
+    "Deixis",
+    "FoundObject",
+    "LocateAnswer",
+    "Parsed",
+    "ParsedObject",
+    "Problem",
+    "Provenance",
+    "Value",
+    "parse_objects",
+    "parse_value",
+]

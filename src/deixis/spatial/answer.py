@@ -1,0 +1,171 @@
+"""What Deixis answers with: objects, claims and answers, and their JSON (the contract of `ask --json` and `locate --json`).
+
+Knows the fields. Does not know how they were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from deixis.geometry import Box3D, Camera
+from deixis.geometry.relations import Margin
+from deixis.spatial.parse import Problem
+from deixis.spatial.prompts import Language
+
+Interval = tuple[float, float]
+Intervals = tuple[Interval, Interval, Interval, Interval]
+BoxPx = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """An object that an answer speaks of. Pixels are those of the original picture.
+
+    `score` is the mean probability of the tokens that spell its box; `interval_px` holds, for each of x1, y1, x2, y2, where 90%
+    of the probability of its digits lies. Both are None where the model gives no probabilities. `box_3d` and `depth_m` (its
+    centre's z) hold for the answer's camera.
+    """
+
+    label: str
+    box_px: BoxPx
+    score: float | None = None
+    interval_px: Intervals | None = None
+    box_3d: Box3D | None = None
+    depth_m: float | None = None
+    visible_fraction: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """`box_3d` as nine numbers in Qwen3-VL's order: metres and half-turns, in the answer's camera."""
+        row: dict[str, Any] = {
+            "label": self.label,
+            "box_px": [round(value, 2) for value in self.box_px],
+            "score": None if self.score is None else round(self.score, 4),
+            "interval_px": None if self.interval_px is None else [[round(v, 2) for v in pair] for pair in self.interval_px],
+        }
+        if self.box_3d is not None:
+            row["box_3d"] = [round(value, 4) for value in self.box_3d.to_qwen()]
+        if self.depth_m is not None:
+            row["depth_m"] = round(self.depth_m, 4)
+        if self.visible_fraction is not None:
+            row["visible_fraction"] = round(self.visible_fraction, 4)
+        return row
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that the answer says, as the model says it and as geometry over the located boxes has it.
+
+    `geometry` is "undecided" where the boxes cannot tell, and `agrees` is then None. `margin` is by how much the relation holds.
+    `subject` and `others` index the answer's objects.
+    """
+
+    claim: str
+    model: str
+    geometry: str
+    agrees: bool | None
+    frame: Literal["camera", "object", "viewer"] = "camera"
+    margin: Margin | None = None
+    subject: int | None = None
+    others: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "claim": self.claim,
+            "frame": self.frame,
+            "model": self.model,
+            "geometry": self.geometry,
+            "agrees": self.agrees,
+        }
+        if self.margin is not None:
+            row["margin"] = {"value": round(self.margin.value, 4), "unit": self.margin.unit}
+        return row
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which model answered, why that one, what to know of it, and how long each step took."""
+
+    model: str
+    model_why: str
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def with_load_ms(self, load_ms: float) -> Provenance:
+        """`load` before the other steps; `total` is of the question alone."""
+        return replace(self, timings_ms={"load": load_ms, **self.timings_ms})
+
+    def to_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "model": self.model,
+            "model_why": self.model_why,
+            "timings_ms": {step: round(value, 1) for step, value in self.timings_ms.items()},
+        }
+        if self.notes:
+            row["note"] = "; ".join(self.notes)
+        if self.problems:
+            row["problems"] = [vars(problem) for problem in self.problems]
+        return row
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question about one picture.
+
+    `verdict` is yes, no, absent, unsure, or the value that was asked for ("3", "0.85 m", "red cup"). `confidence` (0 to 1) is the
+    probability of the verdict's tokens, lowered where geometry does not bear the answer out; it is not calibrated yet.
+    """
+
+    question: str
+    language: Language
+    answer: str
+    verdict: str
+    confidence: float
+    objects: tuple[FoundObject, ...]
+    claims: tuple[Claim, ...]
+    camera: Camera
+    provenance: Provenance
+    reasoning: str = ""
+
+    def with_load_ms(self, load_ms: float) -> Answer:
+        """The same answer with the time that the model took to load among its timings."""
+        return replace(self, provenance=self.provenance.with_load_ms(load_ms))
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's fields, and after them why this model, notes, parser problems and reasoning, where there are any."""
+        row = {
+            "answer": self.answer,
+            "verdict": self.verdict,
+            "confidence": round(self.confidence, 4),
+            "objects": [item.to_json() for item in self.objects],
+            "claims": [claim.to_json() for claim in self.claims],
+            "camera": self.camera.to_json(),
+            **self.provenance.to_json(),
+        }
+        return row | ({"reasoning": self.reasoning} if self.reasoning else {})
+
+
+@dataclass(frozen=True)
+class LocateAnswer:
+    """Where something is. `absent` is True where the model says that there is none; an unreadable reply is not "absent"."""
+
+    what: str
+    language: Language
+    objects: tuple[FoundObject, ...]
+    absent: bool
+    camera: Camera
+    three_d: bool
+    provenance: Provenance
+
+    def with_load_ms(self, load_ms: float) -> LocateAnswer:
+        """The same answer with the time that the model took to load among its timings."""
+        return replace(self, provenance=self.provenance.with_load_ms(load_ms))
+
+    def to_json(self) -> dict[str, Any]:
+        """`objects`, `absent`, `model`, `timings_ms`; with 3D boxes also the `camera` that they hold for."""
+        row: dict[str, Any] = {"objects": [item.to_json() for item in self.objects], "absent": self.absent}
+        if self.three_d:
+            row["camera"] = self.camera.to_json()
+        return row | self.provenance.to_json()

@@ -1,0 +1,219 @@
+"""What an answer claims, set beside what the located boxes say. Frame: the camera.
+
+Knows relations and boxes. Does not know prompts or models: it gets the reading, the value and the objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from deixis.errors import GeometryError
+from deixis.geometry import Located, Margin, Relation, gap_px, margin
+from deixis.spatial.answer import Claim, FoundObject
+from deixis.spatial.prompts import Language
+from deixis.spatial.reading import QuestionKind, Reading, relation_in
+from deixis.spatial.values import Value
+
+# A depth that the model says in words and one that its 3D box has are the same within this share.
+DEPTH_SHARE, DEPTH_DOUBT = 0.15, 0.05
+# Boxes further apart than this share of their mean size hide nothing of one another.
+APART_SHARE = 0.1
+_RELATION_WORDS = 40  # characters of an answer that is a relation ("to the left") rather than a sentence
+
+_SENTENCES: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "left_of": "{a} is left of {b}",
+        "right_of": "{a} is right of {b}",
+        "above": "{a} is above {b}",
+        "below": "{a} is below {b}",
+        "in_front_of": "{a} is in front of {b}",
+        "behind": "{a} is behind {b}",
+        "on": "{a} is on {b}",
+        "under": "{a} is under {b}",
+        "next_to": "{a} is next to {b}",
+        "between": "{a} is between {b} and {c}",
+        "nearest": "{a} is nearest to the camera",
+        "farthest": "{a} is farthest from the camera",
+        "exists": "the picture shows {a}",
+        "count": "the number of things asked for is {a}",
+        "depth": "{a} is {b} from the camera",
+        "hides": "{a} hides part of {b}",
+        "named": "what the question names",
+    },
+    "zh": {
+        "left_of": "{a}在{b}左边",
+        "right_of": "{a}在{b}右边",
+        "above": "{a}在{b}上方",
+        "below": "{a}在{b}下方",
+        "in_front_of": "{a}在{b}前面",
+        "behind": "{a}在{b}后面",
+        "on": "{a}在{b}上",
+        "under": "{a}在{b}下面",
+        "next_to": "{a}在{b}旁边",
+        "between": "{a}在{b}和{c}之间",
+        "nearest": "{a}离相机最近",
+        "farthest": "{a}离相机最远",
+        "exists": "图中有{a}",
+        "count": "所问物体的数量是{a}",
+        "depth": "{a}离相机{b}",
+        "hides": "{a}挡住了{b}的一部分",
+        "named": "问题提到的物体",
+    },
+}
+
+
+def claims_of(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> tuple[Claim, ...]:
+    """The claims in an answer that boxes can speak to; none for questions about the camera, or unknown ones."""
+    make = _CLAIMS.get(reading.kind)
+    if make is None or value.kind == "unsure":
+        return ()
+    claim = make(reading, value, objects)
+    return () if claim is None else (claim,)
+
+
+def located(item: FoundObject) -> Located:
+    """The object as geometry reads it. Depth is that of the 3D box, which `Located` takes from the box itself."""
+    return Located(item.label, item.box_px, item.box_3d)
+
+
+def _relation(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
+    relation = reading.relation
+    if relation is None:
+        return None
+    needed = 3 if relation == "between" else 2
+    if value.kind == "absent" or len(objects) < needed:
+        return _too_few(reading, relation, value, objects, needed)
+    if value.kind == "label":
+        chosen = match_label(value.label, objects)
+        if chosen is None:
+            # "Is it left or right of …?" is answered by the relation itself.
+            named = relation_in(value.label, reading.language)
+            if named is None or len(value.label) > _RELATION_WORDS:
+                return None
+            yes = replace(value, kind="yes")
+            return _relation(replace(reading, relation=named[0], choice=False), yes, objects)
+        others = tuple(i for i in range(len(objects)) if i != chosen)
+        members = (chosen, *others) if relation in ("nearest", "farthest") else (chosen, *others[: needed - 1])
+        said = "yes"
+    elif value.kind in ("yes", "no"):
+        members = reading.roles([item.label for item in objects[:needed]])
+        said = value.kind
+    else:
+        return None
+    sentence = _sentence(reading.language, relation, *(objects[i].label for i in members))
+    measured = _measured(relation, [located(objects[i]) for i in members])
+    if measured is None or measured.decided is None:
+        return Claim(sentence, said, "undecided", None, margin=measured, subject=members[0], others=members[1:])
+    holds = "yes" if measured.decided else "no"
+    return Claim(sentence, said, holds, holds == said, margin=measured, subject=members[0], others=members[1:])
+
+
+def _too_few(reading: Reading, relation: Relation, value: Value, objects: Sequence[FoundObject], needed: int) -> Claim | None:
+    """Not everything was located: nothing to measure, but "absent" itself is borne out or not."""
+    if relation in ("nearest", "farthest"):
+        # The model lists what it chose; with nothing beside it there is nothing to compare.
+        chosen = match_label(value.label, objects)
+        if chosen is None:
+            return None
+        return Claim(_sentence(reading.language, relation, objects[chosen].label), "yes", "undecided", None, subject=chosen)
+    if value.kind not in ("yes", "no", "absent"):
+        return None
+    names = [item.label for item in objects] + ["?"] * needed
+    sentence = _sentence(reading.language, relation, *(names[i] for i in reading.roles(names[:needed])))
+    missing = len(objects) < needed
+    return Claim(sentence, value.kind, "absent" if missing else "undecided", (value.kind == "absent") == missing)
+
+
+def _measured(relation: Relation, things: Sequence[Located]) -> Margin | None:
+    try:
+        return margin(relation, things[0], *things[1:])
+    except GeometryError:  # no depth for one of them: geometry cannot tell, which the claim says
+        return None
+
+
+def _exists(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
+    if value.kind not in ("yes", "no", "absent"):
+        return None
+    said = "yes" if value.kind == "yes" else "no"
+    found = "yes" if objects else "no"
+    name = objects[0].label if objects else _SENTENCES[reading.language]["named"]
+    return Claim(_sentence(reading.language, "exists", name), said, found, said == found, subject=0 if objects else None)
+
+
+def _count(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
+    number = 0 if value.kind in ("absent", "no") else value.number
+    if number is None:
+        return None
+    said, found = f"{number:g}", str(len(objects))
+    return Claim(_sentence(reading.language, "count", said), said, found, said == found)
+
+
+def _depth(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
+    if value.number is None or value.unit != "m" or not objects:
+        return None
+    said = f"{value.number:.2f} m" if reading.language == "en" else f"{value.number:.2f}米"
+    sentence = _sentence(reading.language, "depth", objects[0].label, said)
+    depth_m = objects[0].depth_m
+    if depth_m is None:
+        return Claim(sentence, said, "undecided", None, subject=0)
+    found = f"{depth_m:.2f} m" if reading.language == "en" else f"{depth_m:.2f}米"
+    off = abs(depth_m - value.number) / max(depth_m, value.number, 1e-9)
+    agrees = None if abs(off - DEPTH_SHARE) < DEPTH_DOUBT else off < DEPTH_SHARE
+    return Claim(sentence, said, found, agrees, subject=0)
+
+
+def _hidden(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
+    """Who hides whom can only be checked where both were located: things far apart in the picture hide nothing."""
+    if len(objects) < 2 or value.kind not in ("yes", "label"):
+        return None
+    if value.kind == "label":
+        front = match_label(value.label, objects)
+    else:
+        front = 1  # "Is A hidden by B?"
+    if front is None:
+        return None
+    back = next(i for i in range(len(objects)) if i != front)
+    a, b = located(objects[front]), located(objects[back])
+    sentence = _sentence(reading.language, "hides", a.label, b.label)
+    size = sum(side for box in (a.box_px, b.box_px) for side in (box[2] - box[0], box[3] - box[1])) / 4
+    if gap_px(a.box_px, b.box_px) > APART_SHARE * size:
+        return Claim(sentence, "yes", "no", False, subject=front, others=(back,))
+    nearer = _measured("in_front_of", [a, b])
+    if nearer is None or nearer.decided is None:
+        return Claim(sentence, "yes", "undecided", None, margin=nearer, subject=front, others=(back,))
+    holds = "yes" if nearer.decided else "no"
+    return Claim(sentence, "yes", holds, nearer.decided, margin=nearer, subject=front, others=(back,))
+
+
+_CLAIMS: Mapping[QuestionKind, Callable[[Reading, Value, Sequence[FoundObject]], Claim | None]] = {
+    "relation": _relation,
+    "exists": _exists,
+    "count": _count,
+    "depth": _depth,
+    "hidden": _hidden,
+}
+
+
+def match_label(said: str, objects: Sequence[FoundObject]) -> int | None:
+    """The object that an answer names: the same label, one inside the other, or the only one that shares its last word."""
+    wanted = _plain(said)
+    labels = [_plain(item.label) for item in objects]
+    if wanted in labels:
+        return labels.index(wanted)
+    inside = [i for i, label in enumerate(labels) if label and (label in wanted or (wanted and wanted in label))]
+    if inside:
+        return max(inside, key=lambda i: len(labels[i]))
+    noun = wanted.rpartition(" ")[2]
+    same = [i for i, label in enumerate(labels) if noun and label.rpartition(" ")[2] == noun]
+    return same[0] if len(same) == 1 else None
+
+
+def _plain(label: str) -> str:
+    words = label.lower().replace("的", "").strip(" .,。").split()
+    return " ".join(words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words)
+
+
+def _sentence(language: Language, name: str, *labels: str) -> str:
+    padded = (*labels, "?", "?")
+    return _SENTENCES[language][name].format(a=padded[0], b=padded[1], c=padded[2])

@@ -1,0 +1,87 @@
+"""Token probabilities to scores and intervals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from deixis.backends import Completion, TokenProb, completion_of
+from deixis.spatial.answer import Claim
+from deixis.spatial.confidence import (
+    after_checking,
+    mean_probability,
+    number_interval,
+    span_probability,
+    yes_no_probability,
+)
+
+Top = dict[str, float]
+
+
+def completion(*tokens: tuple[str, float, Top]) -> Completion:
+    """Tokens with their probability and their alternatives'."""
+    made = tuple(TokenProb(text, math.log(p), tuple((other, math.log(q)) for other, q in top.items())) for text, p, top in tokens)
+    return Completion("".join(token.text for token in made), made)
+
+
+def test_probabilities_of_spans() -> None:
+    reply = completion_of("is 42", probability=0.5)
+    assert span_probability(reply, (3, 5)) == pytest.approx(0.25)
+    assert mean_probability(reply, [(3, 5), (0, 2)]) == pytest.approx(0.5)
+    assert span_probability(Completion("42"), (0, 2)) is None
+    assert mean_probability(Completion("42"), [(0, 2)]) is None
+
+
+def test_yes_against_no() -> None:
+    reply = completion(("Yes", 0.6, {"Yes": 0.6, " no": 0.15, "red": 0.2, "yes": 0.05}))
+    assert yes_no_probability(reply, (0, 3), "yes") == pytest.approx(0.65 / 0.8)
+    assert yes_no_probability(reply, (0, 3), "no") == pytest.approx(0.15 / 0.8)
+    zh = completion(("是", 0.9, {"是": 0.9, "否": 0.1}))
+    assert yes_no_probability(zh, (0, 1), "yes") == pytest.approx(0.9)
+    assert yes_no_probability(completion_of("Yes", probability=0.7), (0, 3), "yes") == pytest.approx(0.7)
+    assert yes_no_probability(Completion("Yes"), (0, 3), "yes") is None
+
+
+def test_interval_of_a_sure_number() -> None:
+    sure = completion(("4", 1.0, {"4": 1.0}), ("2", 1.0, {"2": 1.0}))
+    low, high = number_interval(sure, (0, 2)) or (0, 0)
+    assert 41.5 <= low < 42 < high <= 42.5
+
+
+def test_interval_spreads_over_the_last_digit() -> None:
+    even: Top = {str(digit): 0.1 for digit in range(10)}
+    reply = completion(("4", 1.0, {"4": 1.0}), ("2", 0.1, even))
+    assert number_interval(reply, (0, 2), 0.9) == pytest.approx((40.0, 49.0))
+
+
+def test_interval_across_a_border_stays_near() -> None:
+    # 299 or 300: the model wavers at the first digit, and means neighbours.
+    reply = completion(("3", 0.6, {"3": 0.6, "2": 0.4}), ("0", 1.0, {"0": 1.0}), ("0", 1.0, {"0": 1.0}))
+    low, high = number_interval(reply, (0, 3)) or (0, 0)
+    assert 289 < low < 299.5
+    assert high == pytest.approx(300.5, abs=0.2)
+
+
+def test_interval_needs_digit_tokens_with_alternatives() -> None:
+    assert number_interval(completion_of("42"), (0, 2)) is None
+    assert number_interval(completion(("42", 1.0, {"42": 1.0})), (0, 2)) is None
+    assert number_interval(completion(("x", 1.0, {"x": 1.0})), (0, 1)) is None
+    assert number_interval(Completion("42"), (0, 2)) is None
+
+
+def test_interval_covers_as_much_as_it_says() -> None:
+    # P(2)=.5 P(3)=.3 P(4)=.2 for the last digit: 90% lies within [1.5, 4.5] less 5% at each end.
+    reply = completion(("2", 0.5, {"2": 0.5, "3": 0.3, "4": 0.2}))
+    low, high = number_interval(reply, (0, 1), 0.9) or (0, 0)
+    assert low == pytest.approx(1.6)
+    assert high == pytest.approx(4.25)
+
+
+def test_checking_lowers_confidence() -> None:
+    agrees, disagrees, undecided = (Claim("", "yes", "", agreement) for agreement in (True, False, None))
+    assert after_checking(0.8, []) == 0.8
+    assert after_checking(0.8, [agrees]) == 0.8
+    assert after_checking(0.8, [agrees, undecided]) == pytest.approx(0.72)
+    assert after_checking(0.8, [agrees, disagrees, undecided]) == pytest.approx(0.4)
+    assert after_checking(None, []) == 0.5
