@@ -8,11 +8,15 @@ from PIL.TiffImagePlugin import IFDRational
 from deixis.media import load_picture
 
 LENGTH, EQUIVALENT, PLANE_X, PLANE_UNIT, WIDTH, HEIGHT = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002, 0xA003
+MODEL = 0x0110
 
 
 def photograph(tags: dict[int, object], size: tuple[int, int] = (600, 400), orientation: int = 1) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
+    if MODEL in tags:
+        exif[MODEL] = tags[MODEL]
+        tags = {tag: value for tag, value in tags.items() if tag != MODEL}
     exif.get_ifd(0x8769).update(tags)
     buffer = io.BytesIO()
     Image.new("RGB", size).save(buffer, "JPEG", exif=exif)
@@ -47,6 +51,15 @@ def test_focal_length_and_sensor(unit: int, per_unit: float) -> None:
     assert camera is not None and camera.fx == pytest.approx(12 / 24 * 800, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("model", "width_mm"), [("NIKON D750", 36), ("NIKON D7500", 23.5), ("Canon EOS 80D", 22.3), ("DMC-GX85", 17.3)]
+)
+def test_focal_length_and_a_known_camera(model: str, width_mm: float) -> None:
+    camera = load_picture(photograph({LENGTH: IFDRational(24), MODEL: model})).camera
+    assert camera is not None and camera.source == "exif"
+    assert camera.fx == camera.fy == pytest.approx(24 / width_mm * 600)
+
+
 def test_corrupt_exif_spoils_neither_pixels_nor_camera() -> None:
     data = photograph({EQUIVALENT: 36})
     start = data.index(b"Exif\0\0")
@@ -62,6 +75,7 @@ def test_corrupt_exif_spoils_neither_pixels_nor_camera() -> None:
         {},
         {EQUIVALENT: 0},
         {LENGTH: IFDRational(12)},
+        {LENGTH: IFDRational(12), MODEL: "Holga 120"},
         {LENGTH: IFDRational(0, 0), PLANE_X: IFDRational(4000), WIDTH: 4000, HEIGHT: 3000},
         {LENGTH: IFDRational(12), PLANE_X: IFDRational(100), PLANE_UNIT: 9, WIDTH: 600, HEIGHT: 400},
         {EQUIVALENT: 36, WIDTH: 4000, HEIGHT: 4000},  # recorded square, so this is a crop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from pathlib import Path
@@ -131,13 +132,15 @@ def test_hostile_lengths_are_linear(text: str) -> None:
     assert time.perf_counter() - started < 3
 
 
-def test_random_and_mutated_strings_never_raise() -> None:
-    """5,000 strings: random characters of the grammar, and cuts, swaps, insertions and repeats of good answers."""
+@pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_random_and_mutated_strings_never_raise(count: int) -> None:
+    """Random characters of the grammar, and cuts, swaps, insertions and repeats of good answers."""
     rng = random.Random(20)
     words = ["bbox_2d", "label", "NaN", "Infinity", "杯子", "\x1b", "null", "```json", "“", "\\u", "\ud800"]
     alphabet = [*"[]{}\",:.-+0123456789eE \n\t\\'`", *words]
     seeds = [text for text, _, _ in CASES.values() if len(text) < 500]
-    for i in range(5_000):
+    reading_s = 0.0
+    for i in range(count):
         if i % 2:
             text = "".join(rng.choices(alphabet, k=rng.randrange(60)))
         else:
@@ -154,7 +157,9 @@ def test_random_and_mutated_strings_never_raise() -> None:
                     ]
                 )
                 text = piece[:2_000]
+        started = time.perf_counter()
         parsed = parse_objects(text, 640, 480)
+        reading_s += time.perf_counter() - started
         for item in parsed.objects:
             assert [item.box_px, item.point_px, item.box_3d].count(None) == 2
             if item.box_px is not None:
@@ -163,6 +168,20 @@ def test_random_and_mutated_strings_never_raise() -> None:
                 assert 0 <= y1 < y2 <= 480
             assert len(item.spans) == len(item.values)
             assert all(0 <= a < b <= len(text) for a, b in item.spans)
+    assert reading_s < 60
+
+
+def test_ten_thousand_boxes_and_long_labels_are_kept_or_named() -> None:
+    rows = [{"bbox_3d": [i / 100, 0, 3, 1, 1, 1, 0, 0, 0], "label": f"thing {i}"} for i in range(10_000)]
+    started = time.perf_counter()
+    assert len(parse_objects(json.dumps(rows), 640, 480).objects) == 10_000
+    assert time.perf_counter() - started < 30
+    long = parse_objects(json.dumps([{"bbox_2d": [1, 2, 300, 400], "label": "x" * 10_000}]), 640, 480)
+    assert len(long.objects) == 1 and {problem.kind for problem in long.problems} == {"label_cleaned"}
+    faulty = [[0, 0, -3, 1, 1, 1, 0, 0, 0], [0, 0, 3, 0, 1, 1, 0, 0, 0], [math.nan] * 9]
+    found = parse_objects(json.dumps([{"bbox_3d": row, "label": "x"} for row in faulty]), 640, 480)
+    assert not found.objects
+    assert {problem.kind for problem in found.problems} == {"behind_camera", "invalid_3d", "not_finite"}
 
 
 def test_nothing_is_lost_from_good_json() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from deixis.errors import GeometryError
 from deixis.geometry.boxes import BoxPx, clipped_px
 from deixis.geometry.camera import Camera
 from deixis.geometry.clipping import clip_polygon, polygon_area
+from deixis.geometry.polygons import convex_hull
 
-__all__ = ["Box3D", "QwenBox", "Vec3"]
+__all__ = ["AngleUnit", "Box3D", "QwenBox", "Vec3"]
+
+AngleUnit = Literal["half_turns", "degrees", "radians"]
 
 Vec3 = tuple[float, float, float]
 Matrix3 = tuple[Vec3, Vec3, Vec3]
@@ -84,6 +88,19 @@ class Box3D:
         a, b, c = (_half_turns(angle) for angle in angles)
         return *self.center_m, *self.size_m, a, b, c
 
+    @classmethod
+    def from_angles(cls, center_m: Vec3, size_m: Vec3, angles: Vec3, unit: AngleUnit = "degrees") -> Box3D:
+        """A box turned about x, then y, then z of the camera frame, by angles in the unit that is named."""
+        a, b, c = (angle * math.pi / _half_turn(unit) for angle in angles)
+        if not all(math.isfinite(angle) for angle in (a, b, c)):
+            raise GeometryError(f"3D box angles are {list(angles)}; expected three finite numbers about x, y and z")
+        return cls(center_m, size_m, _rotation(a, b, c))
+
+    def angles(self, unit: AngleUnit = "degrees") -> Vec3:
+        """Angles about x, y and z, applied in that order, in the unit that is named; undoes `from_angles`."""
+        a, b, c = (turns * _half_turn(unit) for turns in self.to_qwen()[6:])
+        return a, b, c
+
     @property
     def volume_m3(self) -> float:
         """Cubic metres."""
@@ -94,8 +111,25 @@ class Box3D:
         corners: NDArray[np.float64] = (_SIGNS * self.size_m / 2) @ np.array(self.rotation).T + self.center_m
         return corners
 
+    def faces_m(self) -> NDArray[np.float64]:
+        """Faces (6, 4, 3): −x, +x, −y, +y, −z, +z of the box's own axes, each with its corners in order around it."""
+        faces: NDArray[np.float64] = self.corners_m()[_FACES]
+        return faces
+
     def project(self, camera: Camera) -> BoxPx | None:
-        """The smallest pixel box around the visible part, cut at the picture's edges; None when nothing falls into the picture.
+        """The smallest pixel box around the visible part, cut at the picture's edges; None when nothing falls into it."""
+        px = self._image_px(camera)
+        if len(px) == 0:
+            return None
+        low, high = px.min(axis=0), px.max(axis=0)
+        return clipped_px((low[0], low[1], high[0], high[1]), camera.width, camera.height)  # rounding may leave 1e-13 outside
+
+    def outline_px(self, camera: Camera) -> NDArray[np.float64]:
+        """Corners (k, 2) of the convex outline that the visible part fills in the picture; k = 0 when nothing falls into it."""
+        return convex_hull(self._image_px(camera))
+
+    def _image_px(self, camera: Camera) -> NDArray[np.float64]:
+        """Pixels (n, 2) whose hull is the image of the part in view.
 
         Exact where part of the box is behind the camera or outside the view: faces are cut in space, by the view's planes.
         """
@@ -106,11 +140,7 @@ class Box3D:
         offsets = np.array([-NEAR_M, 0.0, 0.0, 0.0, 0.0])
         # Every ray that meets the box leaves it through a face, so the faces alone cover its image, even with the camera inside.
         visible = np.concatenate([clip_polygon(corners[face], normals, offsets) for face in _FACES])  # (n, 3)
-        if len(visible) == 0:
-            return None
-        px = camera.project(visible)
-        low, high = px.min(axis=0), px.max(axis=0)
-        return clipped_px((low[0], low[1], high[0], high[1]), camera.width, camera.height)  # rounding may leave 1e-13 outside
+        return camera.project(visible)
 
     def intersection_m3(self, other: Box3D) -> float:
         """Volume that both boxes share, exact up to rounding.
@@ -163,6 +193,12 @@ class Box3D:
 
 def _vec3(values: NDArray[np.float64]) -> Vec3:
     return float(values[0]), float(values[1]), float(values[2])
+
+
+def _half_turn(unit: AngleUnit) -> float:
+    if unit not in get_args(AngleUnit):
+        raise GeometryError(f"angle unit is {unit!r}; expected one of {', '.join(get_args(AngleUnit))}")
+    return {"half_turns": 1.0, "degrees": 180.0, "radians": math.pi}[unit]
 
 
 def _half_turns(angle_rad: float) -> float:

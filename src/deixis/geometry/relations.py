@@ -40,7 +40,7 @@ Relation = Literal[
     "farthest",
 ]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
-MarginUnit = Literal["m", "widths", "sizes", "spans"]
+MarginUnit = Literal["m", "widths", "sizes", "spans", "share", "deg"]
 
 SIDE_TOLERANCE = 0.1  # of the two boxes' mean width
 DEPTH_TOLERANCE = 0.03  # of the two depths' mean
@@ -73,7 +73,7 @@ class Margin:
     value: float
     unit: MarginUnit
     decided: bool | None
-    frame: Literal["camera"] = "camera"
+    frame: str = "camera"
 
 
 class _Measure(NamedTuple):

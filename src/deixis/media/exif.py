@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat
 
 from PIL import ExifTags, Image
 
-from deixis.geometry import Camera
+from deixis.geometry import Camera, sensor_width_mm
 
 __all__ = ["BROKEN", "camera_from_tags", "read_exif"]
 
@@ -39,13 +39,15 @@ _SAME_SHAPE = 0.02  # by how much the aspect ratio may differ from the recorded 
 
 
 def read_exif(image: Image.Image) -> tuple[int, dict[int, Any]]:
-    """Orientation (1 to 8; 1 where unknown) and the photograph's own tags, empty where EXIF is absent or corrupt.
+    """Orientation (1 to 8; 1 where unknown) and the photograph's own tags with the camera's name; none where EXIF is corrupt.
 
     Corrupt EXIF says nothing, and says it of the camera alone: the pixels beside it are good.
     """
     try:
         exif = image.getexif()
-        orientation, tags = exif.get(ExifTags.Base.Orientation), exif.get_ifd(ExifTags.IFD.Exif)
+        orientation, tags = exif.get(ExifTags.Base.Orientation), dict(exif.get_ifd(ExifTags.IFD.Exif))
+        if isinstance(model := exif.get(ExifTags.Base.Model), str):
+            tags[ExifTags.Base.Model] = model
     except BROKEN:
         return 1, {}
     return (orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1), tags
@@ -55,7 +57,8 @@ def camera_from_tags(tags: Mapping[int, Any], width: int, height: int) -> Camera
     """A centred camera with square pixels for the picture as shown (width × height, after orientation), or None.
 
     First the 35 mm equivalent: the picture's diagonal stands for the diagonal of a 36 × 24 mm frame, as CIPA DCG-001 defines it.
-    Else focal length and focal-plane resolution. A picture whose shape differs from the recorded one has been cropped: None.
+    Else focal length and focal-plane resolution; else focal length and the sensor of the camera of that name.
+    A picture whose shape differs from the recorded one has been cropped: None.
     """
     recorded = [_positive(tags.get(tag)) or 0.0 for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)]
     if not _same_shape(recorded, width, height):
@@ -68,6 +71,8 @@ def camera_from_tags(tags: Mapping[int, Any], width: int, height: int) -> Camera
         focal_px = equivalent_mm / _FULL_FRAME_DIAGONAL_MM * math.hypot(width, height)
     elif focal_mm and per_unit and unit_mm and all(recorded):
         focal_px = focal_mm * per_unit / unit_mm * max(width, height) / max(recorded)
+    elif focal_mm and (sensor_mm := sensor_width_mm(str(tags.get(ExifTags.Base.Model, "")))):
+        focal_px = focal_mm / sensor_mm * max(width, height)
     else:
         return None
     fov_deg = math.degrees(2 * math.atan(max(width, height) / 2 / focal_px))
