@@ -1,0 +1,134 @@
+"""``deixis lab …`` and ``deixis bench …``: reads options, shows progress. Does not know what the lab does."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="Worlds with exact truth, and the training of nano.")
+bench = typer.Typer(no_args_is_help=True, help="Measured accuracy.")
+
+WorldOption = Annotated[str, typer.Option(help="primitives or desk")]
+CountOption = Annotated[int, typer.Option(min=1, help="number of pictures")]
+SeedOption = Annotated[int, typer.Option(min=0, help="same seed, same pictures")]
+SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels")]
+
+
+@app.callback()
+@bench.callback()
+def headless() -> None:
+    """Worlds with exact truth, training and benchmarks."""
+    # MuJoCo chooses its GL when it is imported; without a screen only EGL works.
+    if not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@app.command("make")
+def make_command(
+    out: Annotated[Path, typer.Option(help="folder for 000000.png … and truth.jsonl")],
+    world: WorldOption = "desk",
+    count: CountOption = 10,
+    seed: SeedOption = 0,
+    size: SizeOption = "640x480",
+) -> None:
+    """Render pictures with their exact truth and questions."""
+    from deixis.lab.make import make, parse_size
+
+    pixels = parse_size(size)
+    with _progress() as progress:
+        task = progress.add_task(f"{world} {size}", total=count)
+        for done in make(world, seed, count, pixels, out):
+            progress.update(task, completed=done)
+    Console().print(f"{count} pictures and truth.jsonl in {out}")
+
+
+@app.command("tokenizer")
+def tokenizer_command(
+    out: Annotated[Path, typer.Option(help="file to write")],
+    pictures: Annotated[int, typer.Option(min=32, help="pictures of each world whose questions are read")] = 320,
+    seed: SeedOption = 7,
+    device: Annotated[str, typer.Option(help="cpu or cuda:0")] = "cpu",
+) -> None:
+    """Train nano's tokenizer on the questions of rendered pictures (needs the extra gpu-lab)."""
+    from deixis.lab.corpus import corpus
+    from deixis.lab.nano import train_tokenizer
+
+    tokenizer = train_tokenizer(corpus(pictures, seed, device))
+    tokenizer.save(str(out))
+    Console().print(f"{tokenizer.get_vocab_size()} tokens in {out}")
+
+
+@app.command("train")
+def train_command(
+    out: Annotated[Path, typer.Option(help="folder of the checkpoint")],
+    tokenizer: Annotated[Path, typer.Option(help="tokenizer.json, from `deixis lab tokenizer`")],
+    minutes: Annotated[float, typer.Option(min=0.1, help="when to stop, by the clock")] = 25.0,
+    gpus: Annotated[int, typer.Option(min=1)] = 1,
+    resume: Annotated[Path | None, typer.Option(help="checkpoint to go on from")] = None,
+    begin: Annotated[float, typer.Option(min=0, max=1, help="where in the schedule this run begins")] = 0.0,
+    end: Annotated[float, typer.Option(min=0, max=1, help="and where it ends")] = 1.0,
+    seed: SeedOption = 1,
+    workers: Annotated[int, typer.Option(min=1, help="processes per GPU that settle scenes and write questions")] = 14,
+) -> None:
+    """Train nano from scratch, or go on (needs the extra gpu-lab and a GPU); writes metrics.jsonl and curve.png beside it."""
+    from deixis.lab.curve import draw_curve
+    from deixis.lab.train import Plan, launch
+
+    plan = Plan(
+        out=str(out),
+        tokenizer=str(tokenizer),
+        minutes=minutes,
+        seed=seed,
+        resume=str(resume) if resume else None,
+        begin=begin,
+        end=end,
+        workers=workers,
+        average_every=16 if gpus > 1 else 1,
+    )
+    launch(plan, gpus)
+    draw_curve(out / "metrics.jsonl", out / "curve.png")
+
+
+@bench.command("accuracy")
+def accuracy_command(
+    world: WorldOption = "desk",
+    count: CountOption = 500,
+    seed: SeedOption = 900001,
+    size: SizeOption = "640x480",
+    model: Annotated[str, typer.Option("--model", help="which model to ask")] = "nano",
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Ask a model about pictures that it has never seen; a table per kind."""
+    from deixis.backends import resolve_model
+    from deixis.lab.bench import report, scored
+    from deixis.lab.make import parse_size
+
+    pixels = parse_size(size)
+    backend = resolve_model(model)
+    scores = []
+    with _progress() as progress:
+        task = progress.add_task(f"{world} seed {seed}", total=count)
+        for found in scored(backend, world, seed, count, pixels):
+            scores += found
+            progress.advance(task)
+    result = {"world": world, "seed": seed, "count": count, "size": size, "model": backend.card.name, **report(scores)}
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    console = Console()
+    for name, rows in (("both languages", result["kinds"]), *result["languages"].items()):
+        shown = Table("kind", "n", "measured", title=f"{world}, seed {seed}, {count} pictures, {backend.card.name}: {name}")
+        for kind, row in rows.items():
+            shown.add_row(kind, str(row["n"]), "  ".join(f"{k} {v}" for k, v in row.items() if k != "n"))
+        console.print(shown)
