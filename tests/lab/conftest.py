@@ -1,0 +1,5 @@
+"""Drawing without a screen, wherever these tests run."""
+
+import os
+
+os.environ.setdefault("MUJOCO_GL", "egl")
