@@ -18,6 +18,7 @@ def thing(label: str, x: float, y: float = 100, z: float | None = None, size: fl
 
 CUP, BOOK, LAMP = thing("red cup", 100), thing("book", 300), thing("lamp", 500)
 NEAR, FAR = thing("red cup", 100, z=0.5), thing("book", 300, z=1.0)
+ALL_THERE = "the picture shows everything that the question names"
 
 # question, answer, objects in order of mention, (claim, model, geometry, agrees) or None
 CASES: list[tuple[str, str, list[FoundObject], tuple[str, str, str, bool | None] | None]] = [
@@ -34,9 +35,10 @@ CASES: list[tuple[str, str, list[FoundObject], tuple[str, str, str, bool | None]
     ),
     ("Is the red cup in front of the book?", "Yes", [NEAR, FAR], ("red cup is in front of book", "yes", "yes", True)),
     ("Is the red cup in front of the book?", "Yes", [CUP, BOOK], ("red cup is in front of book", "yes", "undecided", None)),
-    ("Is the red cup behind the book?", "absent", [BOOK], ("? is behind book", "absent", "absent", True)),
-    ("Is the red cup behind the book?", "Yes", [BOOK], ("? is behind book", "yes", "absent", False)),
-    ("Is the red cup behind the book?", "absent", [NEAR, FAR], ("red cup is behind book", "absent", "undecided", False)),
+    ("Is the red cup behind the book?", "absent", [BOOK], (ALL_THERE, "no", "no", True)),
+    ("Is the red cup behind the book?", "Yes", [BOOK], (ALL_THERE, "yes", "no", False)),
+    ("Is the red cup behind the book?", "absent", [NEAR, FAR], (ALL_THERE, "no", "yes", False)),
+    ("Is the red cup behind the book?", "Yes", [], (ALL_THERE, "yes", "no", False)),
     ("Is the red cup behind the book?", "I'm not sure", [NEAR, FAR], None),
     ("Which is further left, the book or the red cup?", "red cup", [BOOK, CUP], ("red cup is left of book", "yes", "yes", True)),
     ("Which is further left, the book or the red cup?", "book", [BOOK, CUP], ("book is left of red cup", "yes", "no", False)),
@@ -51,7 +53,8 @@ CASES: list[tuple[str, str, list[FoundObject], tuple[str, str, str, bool | None]
     ),
     ("Which object is farthest?", "red cup", [NEAR, FAR], ("red cup is farthest from the camera", "yes", "no", False)),
     ("Which object is nearest?", "red cup", [NEAR], ("red cup is nearest to the camera", "yes", "undecided", None)),
-    ("Which object is nearest?", "ghost", [NEAR], None),
+    ("Which object is nearest?", "ghost", [NEAR], ("ghost is nearest to the camera", "yes", "undecided", None)),
+    ("Which object is nearest?", "ghost", [NEAR, FAR], None),
     ("Is there a red cup?", "Yes", [CUP], ("the picture shows red cup", "yes", "yes", True)),
     ("Is there a red cup?", "No", [CUP], ("the picture shows red cup", "no", "yes", False)),
     ("Is there a red cup?", "No", [], ("the picture shows what the question names", "no", "no", True)),
@@ -64,7 +67,12 @@ CASES: list[tuple[str, str, list[FoundObject], tuple[str, str, str, bool | None]
     ("How far is the red cup?", "0.9 m", [NEAR], ("red cup is 0.90 m from the camera", "0.90 m", "0.50 m", False)),
     ("How far is the red cup?", "0.59 m", [NEAR], ("red cup is 0.59 m from the camera", "0.59 m", "0.50 m", None)),
     ("How far is the red cup?", "0.59 m", [CUP], ("red cup is 0.59 m from the camera", "0.59 m", "undecided", None)),
-    ("How far is the red cup?", "absent", [], None),
+    ("How far is the red cup?", "absent", [], (ALL_THERE, "no", "no", True)),
+    ("How far is the red cup?", "0.5 m", [], (ALL_THERE, "yes", "no", False)),
+    ("How far is the red cup?", "absent", [CUP], (ALL_THERE, "no", "yes", False)),
+    ("Is the red cup hidden?", "absent", [], (ALL_THERE, "no", "no", True)),
+    ("Does the red cup hide the book?", "absent", [BOOK], (ALL_THERE, "no", "undecided", None)),
+    ("How much of the red cup is visible?", "absent", [], (ALL_THERE, "no", "no", True)),
     ("What hides the book?", "red cup", [BOOK, CUP], ("red cup hides part of book", "yes", "no", False)),
     ("What hides the book?", "red cup", [thing("book", 120, z=1.0), NEAR], ("red cup hides part of book", "yes", "yes", True)),
     ("What hides the book?", "red cup", [thing("book", 120), CUP], ("red cup hides part of book", "yes", "undecided", None)),
@@ -80,6 +88,7 @@ CASES: list[tuple[str, str, list[FoundObject], tuple[str, str, str, bool | None]
         ("红色杯子在书左边", "yes", "yes", True),
     ),
     ("有几个杯子?", "两个", [CUP], ("所问物体的数量是2", "2", "1", False)),
+    ("红色杯子有多远?", "没有", [], ("图中有问题提到的所有物体", "no", "no", True)),
     ("红色杯子有多远?", "0.52米", [thing("红色杯子", 100, z=0.5)], ("红色杯子离相机0.52米", "0.52米", "0.50米", True)),
 ]
 

@@ -11,6 +11,7 @@ from deixis.spatial.answer import Claim
 from deixis.spatial.confidence import (
     after_checking,
     mean_probability,
+    near_probability,
     number_interval,
     span_probability,
     yes_no_probability,
@@ -76,6 +77,29 @@ def test_interval_covers_as_much_as_it_says() -> None:
     low, high = number_interval(reply, (0, 1), 0.9) or (0, 0)
     assert low == pytest.approx(1.6)
     assert high == pytest.approx(4.25)
+
+
+NEAR = [
+    ({"within": 0}, 0.5),
+    ({"within": 0.01}, 0.9),  # 1.12 and 1.13
+    ({"share": 0.03}, 0.95),  # and 1.09, the edge of what begins with 1.0
+    ({"within": 9}, 1.0),
+]
+
+
+@pytest.mark.parametrize(("near", "expected"), NEAR)
+def test_near_a_decimal(near: dict[str, float], expected: float) -> None:
+    reply = completion(
+        ("about ", 1.0, {}), ("1", 1.0, {"1": 1.0}), (".", 1.0, {}), ("1", 0.95, {"1": 0.95, "0": 0.05}),
+        ("2", 0.5 / 0.95, {"2": 0.5 / 0.95, "3": 0.4 / 0.95, "9": 0.05 / 0.95}), (" m", 1.0, {}),
+    )  # fmt: skip
+    assert near_probability(reply, (6, 10), **near) == pytest.approx(expected, abs=0.006)
+
+
+def test_near_needs_digit_tokens_with_alternatives() -> None:
+    assert near_probability(completion_of("0.85 m"), (0, 4), share=0.1) is None
+    assert near_probability(completion(("1.1", 1.0, {"1.1": 1.0})), (0, 3), share=0.1) is None
+    assert near_probability(Completion("1.1"), (0, 3), share=0.1) is None
 
 
 def test_checking_lowers_confidence() -> None:

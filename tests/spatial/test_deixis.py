@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import deixis
-from deixis.backends import FakeBackend, ModelCard, completion_of
+from deixis.backends import Completion, FakeBackend, ModelCard, TokenProb, completion_of
 from deixis.errors import CameraError, OptionError, PictureError, QuestionError
 from deixis.geometry import Camera
 from deixis.media import load_picture
@@ -146,6 +147,8 @@ VERDICTS = [
     ("red cup", None, "Which object is nearest?", "red cup"),
     ("I can't tell", None, "Is the red cup left of the book?", "unsure"),
     ("", None, "Is the red cup left of the book?", "unsure"),
+    ("No", None, "What is left of the book?", "unsure"),
+    ('[{"bbox_2d": [1, 2, 3, 4], "label": "cup"}]', None, "What hides the cup?", "unsure"),
     ("Yes", "I see nothing", "Is the red cup left of the book?", "yes"),
     ("是", None, "红色杯子在书的左边吗?", "yes"),
     ("没有", "[]", "红色杯子在书的左边吗?", "absent"),
@@ -164,10 +167,29 @@ def test_verdict(said: str, found: str | None, question: str, verdict: str) -> N
     assert 0 <= answer.confidence <= 1
 
 
-def test_absent_by_evidence_takes_the_evidences_probability() -> None:
+def test_absent_by_evidence_alone_is_half_as_sure() -> None:
     session, _ = asking({"bbox": completion_of("[]", probability=0.6)})
     answer = session.ask(PICTURE, "Is the red cup left of the book?")
-    assert (answer.verdict, answer.confidence) == ("absent", pytest.approx(0.6))
+    assert (answer.answer, answer.verdict, answer.confidence) == ("Yes", "absent", pytest.approx(0.3))
+    (claim,) = answer.claims
+    assert (claim.model, claim.geometry, claim.agrees) == ("yes", "no", False)
+
+
+def test_unreadable_evidence_denies_nothing() -> None:
+    answer = asking({"bbox": "I see both."})[0].ask(PICTURE, "Is the red cup left of the book?")
+    assert (answer.verdict, answer.claims, answer.confidence) == ("yes", (), pytest.approx(0.9))
+
+
+def test_a_measured_value_is_sure_where_its_neighbourhood_is() -> None:
+    # P(1.2 m) is 0.3, but P(about 1.2 m) is 0.9.
+    digits = (("1", {"1": 0.9, "3": 0.1}), (".", {".": 1.0}), ("2", {"2": 0.3, "1": 0.4, "3": 0.3}), (" m", {" m": 1.0}))
+    tokens = tuple(
+        TokenProb(text, math.log(top[text]), tuple((other, math.log(p)) for other, p in top.items())) for text, top in digits
+    )
+    session, _ = asking({"Answer with": Completion("1.2 m", tokens), "Report 3D": CUP_3D.replace("1.0", "1.2")})
+    answer = session.ask(PICTURE, "How far is the red cup?", camera=(640, 640, 320, 240))
+    assert (answer.answer, answer.claims[0].agrees) == ("1.20 m", True)
+    assert answer.confidence == pytest.approx(0.9)
 
 
 def test_without_evidence_there_is_one_step() -> None:
@@ -186,6 +208,24 @@ def test_3d_boxes_go_to_the_objects_they_cover() -> None:
     session, _ = asking({"Report 3D": boxes, "bbox": twins})
     found = session.locate(PICTURE, "cups", three_d=True, camera=(640, 640, 320, 240))
     assert [item.depth_m for item in found.objects] == [1.0, 2.0, None]
+
+
+def test_what_has_no_3d_box_is_asked_for_by_its_name() -> None:
+    by_name = {"of: book. Report 3D": f"[{BOOK_3D}]", "of: everything. Report 3D": f"[{CUP_3D}]"}
+    session, backend = asking(by_name)
+    found = session.locate(PICTURE, "everything", three_d=True, camera=(640, 640, 320, 240))
+    assert [item.depth_m for item in found.objects] == [1.0, 2.0]
+    assert len(backend.asked) == 3
+    assert list(found.provenance.timings_ms) == ["locate", "locate_3d", "total"]
+    # Twins: the one box there is stays with the one that it covers, and nothing is asked twice.
+    twins = f"[{CUP}, {BOOK.replace('book', 'red cup')}]"
+    session, backend = asking({"Report 3D": f"[{CUP_3D}]", "bbox": twins})
+    found = session.locate(PICTURE, "everything", three_d=True, camera=(640, 640, 320, 240))
+    assert [item.depth_m for item in found.objects] == [1.0, None]
+    assert len(backend.asked) == 3
+    session, backend = asking({"Report 3D": f"[{CUP_3D}]", "bbox": twins})
+    session.locate(PICTURE, "red cup", three_d=True, camera=(640, 640, 320, 240))
+    assert len(backend.asked) == 2
 
 
 def test_a_3d_answer_to_a_2d_request_is_projected() -> None:
@@ -216,6 +256,9 @@ def test_nano_says_what_it_knows() -> None:
     assert "rendered worlds" in note
     assert "deixis models pull" in note
     assert "--model" in note
+    (note,) = asking({"bbox": "[]"})[0].locate(PICTURE, "杯子").provenance.notes
+    assert "nano只认识渲染的场景" in note
+    assert "deixis models pull" in note
     assert asking(card=ModelCard("big"))[0].locate(PICTURE, "cup").provenance.notes == ()
 
 
@@ -262,8 +305,6 @@ def test_locate_json_contract() -> None:
 
 
 def test_intervals_hold_their_coordinate() -> None:
-    from deixis.backends import Completion, TokenProb
-
     text = f"[{CUP}]"
     tokens = tuple(
         TokenProb(char, -0.1, ((char, -0.1), ("9" if char != "9" else "8", -2.4))) if char.isdigit() else TokenProb(char, -0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from deixis.errors import OptionError
 from deixis.geometry import Box3D, Camera
 from deixis.media import Picture, load_picture
 from deixis.spatial import draw, lettering
-from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
+from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance, as_percent
 from deixis.spatial.draw import checked_target, draw_answer, draw_locate, missing_letters, save_picture
 from deixis.spatial.lettering import Lettering, missing
+from deixis.spatial.prompts import Language
 
 NO_MODEL = Provenance("fake", "scripted")
 
@@ -96,6 +98,35 @@ def test_letters_of_both_languages_are_there(text: str) -> None:
     Lettering(30).draw(ImageDraw.Draw(image), (5, 5), text, (255, 255, 255, 255))
     assert np.asarray(image).any()
     assert 0 < Lettering(30).width(text) < 400
+
+
+def test_what_the_strip_says() -> None:
+    said = Claim("a is left of b", "yes", "yes", True)
+    assert draw._spoken(said, "en") == "a is left of b (geometry agrees)"
+    assert draw._spoken(replace(said, model="no", geometry="no"), "en") == "a is left of b: no (geometry agrees)"
+    assert draw._spoken(replace(said, model="no", agrees=False), "zh") == "a is left of b:否 (几何不符)"
+
+
+def test_nothing_is_quite_sure() -> None:
+    assert [as_percent(p) for p in (0.0, 0.5, 0.99, 0.9901, 1.0)] == ["0%", "50%", "99%", ">99%", ">99%"]
+
+
+HEADLINES: list[tuple[str, str, Language, tuple[str, str]]] = [
+    ("Yes", "yes", "en", ("Yes", "")),
+    ("Yes", "absent", "en", ("Yes", "absent")),
+    ("absent", "absent", "en", ("absent", "")),
+    ("没有", "absent", "zh", ("没有", "")),
+    ("是", "absent", "zh", ("是", "没有")),
+    ("", "unsure", "zh", ("不确定", "")),
+    ("0.85 m", "0.85 m", "en", ("0.85 m", "")),
+    ("[{}]\n" * 40, "unsure", "en", (("[{}] " * 16)[:79] + "…", "unsure")),
+]
+
+
+@pytest.mark.parametrize(("said", "verdict", "language", "headline"), HEADLINES)
+def test_headline(said: str, verdict: str, language: Language, headline: tuple[str, str]) -> None:
+    answer = replace(answer_for(grey(64, 64), []), answer=said, verdict=verdict, language=language)
+    assert answer.headline == headline
 
 
 def test_letters_that_no_font_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,26 @@ def test_depth_is_asked_for_where_boxes_do_not_tell() -> None:
     assert not read_question("How many cups are there?").needs_depth
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is left of the lamp?", True),
+        ("The pen or the cup: which one is nearer?", True),
+        ("Is there a cup which is left of the lamp?", False),
+        ("Could you tell whether the cup is left of the lamp?", False),
+        ("Is the mouse left of the keyboard?", False),
+        ("台灯左边是什么?", True),
+        ("谁挡住了杯子?", True),
+        ("杯子和书哪个更近?", True),
+        ("有什么东西挡住杯子吗?", False),
+        ("杯子在书左边吗?", False),
+        ("什么都没有么?", False),
+    ],
+)
+def test_what_asks_for_a_name(question: str, expected: bool) -> None:
+    assert read_question(question).asks_for_a_name is expected
+
+
 def test_what_presumes_presence() -> None:
     assert read_question("Is the mouse left of the keyboard?").takes_for_granted
     assert read_question("How far is the mouse?").takes_for_granted

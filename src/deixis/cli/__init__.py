@@ -1,5 +1,8 @@
-"""The command line: `deixis ask`, `locate`, `models`, and the lab's commands where its extra is installed."""
+"""The command line: `deixis ask`, `locate`, `scene`, `models`, and the lab's commands where its extra is installed."""
 
-from deixis.cli.commands import main, run
+from deixis.cli.commands import app, main, run
+from deixis.cli.scene import scene_command
+
+app.command("scene")(scene_command)
 
 __all__ = ["main", "run"]

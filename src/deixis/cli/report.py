@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deixis.backends.catalog import GIB, KNOWN, LocalCheckpoint
 from deixis.geometry import Camera
-from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
+from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance, as_percent
 from deixis.spatial.prompts import Language
 
 _WORDS: Mapping[str, Mapping[Language, str]] = {
@@ -50,6 +50,20 @@ _SOURCES: Mapping[str, Mapping[Language, str]] = {
     "estimated": {"en": "estimated", "zh": "估计值"},
     "assumed": {"en": "assumed: 60° along the longer side", "zh": "假设长边视角为60°"},
 }
+_CHINESE: Mapping[str, str] = {
+    "camera": "相机",
+    "object": "物体",
+    "viewer": "观察者",
+    "yes": "是",
+    "no": "否",
+    "undecided": "未定",
+    "m": "米",
+    "widths": "倍宽度",
+    "sizes": "倍尺寸",
+    "spans": "倍间距",
+    "named by the caller": "由您指定",
+    "auto: no other Qwen3-VL checkpoint is on this machine": "auto:本机没有其他Qwen3-VL模型",
+}
 _STEPS: Mapping[str, str] = {
     "load": "加载",
     "ask": "提问",
@@ -69,10 +83,11 @@ def confidence_word(confidence: float, language: Language) -> str:
 def show_answer(console: Console, answer: Answer, saved: str | None = None) -> None:
     """The answer, its claims and objects, the camera, the model and the times."""
     language = answer.language
-    head = Text(answer.answer or answer.verdict, style="bold")
-    if answer.verdict in ("absent", "unsure") and answer.answer and answer.verdict.lower() != answer.answer.lower():
-        head.append(f" → {answer.verdict}", style="bold yellow")
-    head.append(f"   {confidence_word(answer.confidence, language)} ({answer.confidence:.0%})", style="default")
+    said, verdict = answer.headline
+    head = Text(said, style="bold")
+    if verdict:
+        head.append(f" → {verdict}", style="bold yellow")
+    head.append(f"   {confidence_word(answer.confidence, language)} ({as_percent(answer.confidence)})", style="default")
     parts: list[RenderableType] = [head]
     if answer.claims:
         parts.append(_claims(answer.claims, language))
@@ -147,9 +162,16 @@ def _claims(claims: Sequence[Claim], language: Language) -> Table:
     table = _table(("claim", "frame", "model", "geometry", "agrees"), language)
     for claim in claims:
         mark, style = _AGREES[claim.agrees]
-        measured = "" if claim.margin is None else f" ({claim.margin.value:+.2f} {claim.margin.unit})"
-        table.add_row(Text(claim.claim), claim.frame, Text(claim.model), Text(claim.geometry + measured), Text(mark, style=style))
+        frame, model, geometry = (_in(language, word) for word in (claim.frame, claim.model, claim.geometry))
+        if claim.margin is not None:
+            geometry += f" ({claim.margin.value:+.2f} {_in(language, claim.margin.unit)})"
+        table.add_row(Text(claim.claim), frame, Text(model), Text(geometry), Text(mark, style=style))
     return table
+
+
+def _in(language: Language, word: str) -> str:
+    """A word that an answer holds in English, as its reader's language has it."""
+    return _CHINESE.get(word, word) if language == "zh" else word
 
 
 def _objects(objects: Sequence[FoundObject], language: Language) -> Table:
@@ -174,7 +196,7 @@ def _footer(provenance: Provenance, language: Language, saved: str | None) -> li
         f"{_STEPS.get(step, step) if language == 'zh' else step} {value:.0f} ms" for step, value in provenance.timings_ms.items()
     )
     lines = [
-        _line("Model", f"{provenance.model} ({provenance.model_why})", language),
+        _line("Model", f"{provenance.model} ({_in(language, provenance.model_why)})", language),
         _line("time", " · ".join(steps), language),
     ]
     lines += [_line("repaired", problem.message, language) for problem in provenance.problems[:5]]

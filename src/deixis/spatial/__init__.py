@@ -3,6 +3,7 @@
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
 from deixis.spatial.deixis import Deixis
 from deixis.spatial.parse import Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.scene import Scene
 from deixis.spatial.values import Value, parse_value
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ParsedObject",
     "Problem",
     "Provenance",
+    "Scene",
     "Value",
     "parse_objects",
     "parse_value",

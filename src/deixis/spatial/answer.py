@@ -18,6 +18,17 @@ Interval = tuple[float, float]
 Intervals = tuple[Interval, Interval, Interval, Interval]
 BoxPx = tuple[float, float, float, float]
 
+_VERDICTS: Mapping[str, Mapping[Language, str]] = {
+    "absent": {"en": "absent", "zh": "没有"},
+    "unsure": {"en": "unsure", "zh": "不确定"},
+}
+_UNSURE_CHARACTERS = 80  # a reply that answers nothing is shown no longer than this
+
+
+def as_percent(probability: float) -> str:
+    """A probability for people; nothing that a model says is 100% sure."""
+    return ">99%" if probability > 0.99 else f"{probability:.0%}"
+
 
 @dataclass(frozen=True)
 class FoundObject:
@@ -128,6 +139,18 @@ class Answer:
     camera: Camera
     provenance: Provenance
     reasoning: str = ""
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """What the model said, and where the verdict is another, the verdict in the question's language; else ""."""
+        said = self.answer
+        if self.verdict == "unsure":
+            said = " ".join(said.split())
+            said = said if len(said) <= _UNSURE_CHARACTERS else said[: _UNSURE_CHARACTERS - 1] + "…"
+        verdict = _VERDICTS.get(self.verdict, {}).get(self.language, "")
+        if not said:
+            return verdict or self.verdict, ""
+        return said, "" if verdict.lower() in (said.lower(), "") or said.lower() == self.verdict else verdict
 
     def with_load_ms(self, load_ms: float) -> Answer:
         """The same answer with the time that the model took to load among its timings."""

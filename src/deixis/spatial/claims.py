@@ -36,6 +36,7 @@ _SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "nearest": "{a} is nearest to the camera",
         "farthest": "{a} is farthest from the camera",
         "exists": "the picture shows {a}",
+        "all": "the picture shows everything that the question names",
         "count": "the number of things asked for is {a}",
         "depth": "{a} is {b} from the camera",
         "hides": "{a} hides part of {b}",
@@ -55,6 +56,7 @@ _SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "nearest": "{a}离相机最近",
         "farthest": "{a}离相机最远",
         "exists": "图中有{a}",
+        "all": "图中有问题提到的所有物体",
         "count": "所问物体的数量是{a}",
         "depth": "{a}离相机{b}",
         "hides": "{a}挡住了{b}的一部分",
@@ -66,7 +68,11 @@ _SENTENCES: Mapping[Language, Mapping[str, str]] = {
 def claims_of(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> tuple[Claim, ...]:
     """The claims in an answer that boxes can speak to; none for questions about the camera, or unknown ones."""
     make = _CLAIMS.get(reading.kind)
-    if make is None or value.kind == "unsure":
+    if value.kind == "unsure":
+        return ()
+    if reading.takes_for_granted and (value.kind == "absent" or not objects):
+        return (_all_there(reading, value, objects),)
+    if make is None:
         return ()
     claim = make(reading, value, objects)
     return () if claim is None else (claim,)
@@ -82,8 +88,12 @@ def _relation(reading: Reading, value: Value, objects: Sequence[FoundObject]) ->
     if relation is None:
         return None
     needed = 3 if relation == "between" else 2
-    if value.kind == "absent" or len(objects) < needed:
-        return _too_few(reading, relation, value, objects, needed)
+    if relation in ("nearest", "farthest"):
+        if value.kind == "label" and len(objects) < needed:
+            return _lone_choice(reading, relation, value, objects)
+    elif len(objects) < needed:
+        # "What is left of the book?" names the book alone, and that was found.
+        return None if value.kind == "label" and objects else _all_there(reading, value, objects)
     if value.kind == "label":
         chosen = match_label(value.label, objects)
         if chosen is None:
@@ -109,20 +119,22 @@ def _relation(reading: Reading, value: Value, objects: Sequence[FoundObject]) ->
     return Claim(sentence, said, holds, holds == said, margin=measured, subject=members[0], others=members[1:])
 
 
-def _too_few(reading: Reading, relation: Relation, value: Value, objects: Sequence[FoundObject], needed: int) -> Claim | None:
-    """Not everything was located: nothing to measure, but "absent" itself is borne out or not."""
-    if relation in ("nearest", "farthest"):
-        # The model lists what it chose; with nothing beside it there is nothing to compare.
-        chosen = match_label(value.label, objects)
-        if chosen is None:
-            return None
-        return Claim(_sentence(reading.language, relation, objects[chosen].label), "yes", "undecided", None, subject=chosen)
-    if value.kind not in ("yes", "no", "absent"):
-        return None
-    names = [item.label for item in objects] + ["?"] * needed
-    sentence = _sentence(reading.language, relation, *(names[i] for i in reading.roles(names[:needed])))
-    missing = len(objects) < needed
-    return Claim(sentence, value.kind, "absent" if missing else "undecided", (value.kind == "absent") == missing)
+def _all_there(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim:
+    """What a question takes for granted: that all it names is in the picture. Any answer but "absent" says so, too."""
+    said = "no" if value.kind == "absent" else "yes"
+    most = 3 if reading.relation == "between" else 2 if reading.kind in ("relation", "hidden") else 1
+    found = "yes" if len(objects) >= most else "no"
+    if reading.kind == "hidden" and len(objects) == 1:
+        found = "undecided"  # "is it hidden?" names one thing, "does it hide that?" two
+    agrees = None if found == "undecided" else said == found
+    return Claim(_sentence(reading.language, "all"), said, found, agrees)
+
+
+def _lone_choice(reading: Reading, relation: Relation, value: Value, objects: Sequence[FoundObject]) -> Claim:
+    """The model lists what it chose; with nothing beside it there is nothing to compare."""
+    chosen = match_label(value.label, objects)
+    name = value.label if chosen is None else objects[chosen].label
+    return Claim(_sentence(reading.language, relation, name), "yes", "undecided", None, subject=chosen)
 
 
 def _measured(relation: Relation, things: Sequence[Located]) -> Margin | None:
@@ -215,5 +227,5 @@ def _plain(label: str) -> str:
 
 
 def _sentence(language: Language, name: str, *labels: str) -> str:
-    padded = (*labels, "?", "?")
+    padded = (*labels, "?", "?", "?")
     return _SENTENCES[language][name].format(a=padded[0], b=padded[1], c=padded[2])

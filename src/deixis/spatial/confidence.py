@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from deixis.backends import Completion, tokens_under
+from deixis.backends import Completion, TokenProb, tokens_under
 from deixis.spatial.answer import Claim, Interval
 
 Span = tuple[int, int]
@@ -51,19 +51,43 @@ def mean_probability(completion: Completion, spans: Sequence[Span]) -> float | N
 
 
 def number_interval(completion: Completion, span: Span, mass: float = 0.9) -> Interval | None:
-    """Where `mass` of the probability of a whole number lies, from its digits' alternatives; None without alternatives.
+    """Where `mass` of the probability of a whole number lies, from its digits' alternatives; None without alternatives."""
+    pieces = _pieces(tokens_under(completion.tokens, span))
+    return None if pieces is None else (_quantile(pieces, (1 - mass) / 2), _quantile(pieces, (1 + mass) / 2))
+
+
+def near_probability(completion: Completion, span: Span, *, share: float = 0.0, within: float = 0.0) -> float | None:
+    """The probability that a number, whole or decimal, lies near the written one: within a share of it, or a difference.
+
+    From its digits' alternatives, the decimal point taken for certain; None without alternatives.
+    """
+    tokens = tokens_under(completion.tokens, span)
+    points = [i for i, token in enumerate(tokens) if token.text == "."]
+    digits = [token for token in tokens if token.text != "."]
+    pieces = _pieces(digits)
+    if pieces is None or len(points) > 1:
+        return None
+    unit = 10 ** (len(tokens) - 1 - points[0]) if points else 1
+    written = int("".join(token.text for token in digits))
+    reach = share * written + within * unit
+    low, high = written - reach - 0.5, written + reach + 0.5
+    inside = sum(mass * max(0.0, min(end, high) - max(start, low)) / (end - start) for start, end, mass in pieces)
+    return min(inside / sum(mass for _, _, mass in pieces), 1.0)
+
+
+def _pieces(tokens: Sequence[TokenProb]) -> list[tuple[float, float, float]] | None:
+    """Where the probability of a whole number lies: sorted (low, high, mass), half-open: n covers [n - ½, n + ½).
 
     A number of n digit tokens is a chain: at each place the written digit goes on, another digit leaves for its own block of
     10^places numbers. How the mass spreads in such a block is not known, since the model never wrote it; it is laid on the
     tenth of the block that faces the written number, because a model that wavers between 299 and 300 means neighbours. Only
     numbers of the written length are counted.
     """
-    tokens = tokens_under(completion.tokens, span)
     digits = "".join(token.text for token in tokens).strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) != len(tokens) or not all(token.top for token in tokens):
         return None
     written = int(digits)
-    pieces: list[tuple[float, float, float]] = []  # (low, high, mass), half-open on the number line: n covers [n - ½, n + ½)
+    pieces: list[tuple[float, float, float]] = []
     alive, prefix = 1.0, 0
     for i, token in enumerate(tokens):
         block = 10 ** (len(tokens) - 1 - i)
@@ -80,8 +104,7 @@ def number_interval(completion: Completion, span: Span, mass: float = 0.9) -> In
         alive *= weights[own] / total if total > 0 else 1.0
         prefix = (prefix + own) * 10
     pieces.append((written - 0.5, written + 0.5, alive))
-    pieces.sort()
-    return _quantile(pieces, (1 - mass) / 2), _quantile(pieces, (1 + mass) / 2)
+    return sorted(pieces)
 
 
 def _quantile(pieces: Sequence[tuple[float, float, float]], share: float) -> float:

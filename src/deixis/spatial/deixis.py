@@ -6,7 +6,7 @@ Knows the order of steps: ask, ask for the evidence, measure, compare. Does not 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from deixis.backends import Backend, Completion, Conversation, resolve_model, tokens_under
@@ -14,17 +14,20 @@ from deixis.errors import GeometryError, OptionError
 from deixis.geometry import Box3D, Camera, iou_px
 from deixis.media import Picture, PictureSource, load_picture
 from deixis.spatial import prompts
-from deixis.spatial.answer import Answer, BoxPx, FoundObject, Interval, LocateAnswer, Provenance
-from deixis.spatial.claims import claims_of
+from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject, Interval, LocateAnswer, Provenance
+from deixis.spatial.claims import DEPTH_SHARE, claims_of
 from deixis.spatial.confidence import (
     after_checking,
     mean_probability,
+    near_probability,
     number_interval,
     span_probability,
     yes_no_probability,
 )
 from deixis.spatial.parse import Kind, Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.prompts import Language
 from deixis.spatial.reading import Reading, read_question
+from deixis.spatial.scene import EVERYTHING, Scene, scene_of
 from deixis.spatial.values import Value, parse_value
 
 ANSWER_TOKENS = 64
@@ -32,13 +35,22 @@ BOXES_TOKENS = 2_048
 SHORT_TOKENS = 8
 THINKING_TOKENS = 8_192  # on top, for models that reason first
 
-LIMITED_NOTE = (
-    "{name} knows {knows} only; for photographs: `deixis models pull Qwen/Qwen3-VL-2B-Instruct`, "
-    "then --model Qwen/Qwen3-VL-2B-Instruct"
-)
-UNKNOWN_CAMERA_NOTE = (
-    "this model does not say which camera its metric figures hold for: they are shown as given, not converted to the camera above"
-)
+LIMITED_NOTE: Mapping[Language, str] = {
+    "en": "{name} knows {knows} only; for photographs: `deixis models pull Qwen/Qwen3-VL-2B-Instruct`, "
+    "then --model Qwen/Qwen3-VL-2B-Instruct",
+    "zh": "{name}只认识{knows};要看照片,请先 `deixis models pull Qwen/Qwen3-VL-2B-Instruct`,"
+    "再加 --model Qwen/Qwen3-VL-2B-Instruct",
+}
+UNKNOWN_CAMERA_NOTE: Mapping[Language, str] = {
+    "en": "this model does not say which camera its metric figures hold for: they are shown as given, not converted to the "
+    "camera above",
+    "zh": "该模型没有说明其米制数值对应哪个相机:数值按原样给出,未换算到上面的相机",
+}
+_KNOWS_ZH = {"rendered worlds": "渲染的场景"}  # what a checkpoint's deixis.json says in English
+
+# A measured value is right when it is near: its confidence is the probability of lying within so much of what is written. A share
+# of it for metres, whatever their unit; else points of percent, and degrees.
+_NEAR: Mapping[str, Mapping[str, float]] = {"m": {"share": DEPTH_SHARE}, "%": {"within": 10.0}, "deg": {"within": 5.0}}
 
 CameraLike = Camera | Sequence[float]
 
@@ -63,24 +75,28 @@ class Deixis:
         `evidence=False` leaves out boxes, claims and checking. Raises PictureError, QuestionError, CameraError, or what the
         backend raises.
         """
-        run = _Run(self.backend, load_picture_of(picture), camera)
         reading = read_question(question)
+        run = _Run(self.backend, load_picture_of(picture), camera, reading.language)
         reply = run.complete("ask", prompts.ask(reading.text, reading.language), ANSWER_TOKENS)
         wants_number = reading.kind in ("count", "depth", "visibility")
         value = parse_value(reply.text, reading.language, wants="number" if wants_number else "any")
         text = reply.text.strip()
+        probability = _value_probability(reply, value)
+        if value.kind in ("yes", "no") and reading.asks_for_a_name:
+            value, probability = replace(value, kind="unsure"), 0.0
         if value.unit == "m" and reading.kind == "depth" and value.number is not None:
             value, text = run.in_camera(value, text, reading)
-        probability = _value_probability(reply, value)
         objects: tuple[FoundObject, ...] = ()
         nothing_found: float | None = None
+        claims: tuple[Claim, ...] = ()
         if evidence:
             objects, nothing_found = self._evidence(run, reading)
+            if objects or nothing_found is not None:  # what could not be read bears nothing out, and denies nothing
+                claims = claims_of(reading, value, objects)
         verdict = _verdict(reading, value)
         if nothing_found is not None and reading.takes_for_granted and verdict != "absent":
+            # The claim says that the model answered as if it were there, which halves the confidence.
             verdict, probability = "absent", nothing_found
-            value = Value("absent", text)
-        claims = claims_of(reading, value, objects) if evidence else ()
         return Answer(
             question=reading.text,
             language=reading.language,
@@ -98,13 +114,30 @@ class Deixis:
         self, picture: PictureSource | Picture, what: str, three_d: bool = False, camera: CameraLike | None = None
     ) -> LocateAnswer:
         """Where every instance of `what` is: visible boxes in pixels, with `three_d` also 3D boxes in the answer's camera."""
-        run = _Run(self.backend, load_picture_of(picture), camera)
         reading = read_question(what)
+        run = _Run(self.backend, load_picture_of(picture), camera, reading.language)
         parsed, objects = run.boxes("locate", prompts.locate(reading.text, reading.language))
         absent = not objects and not parsed.problems
         if three_d and not absent:
             objects = run.with_3d(objects, "locate_3d", prompts.locate_3d(reading.text, reading.language))
+            objects = self._asked_again(run, objects, reading)
         return LocateAnswer(reading.text, reading.language, objects, absent, run.camera, three_d, run.provenance())
+
+    def scene(self, picture: PictureSource | Picture, camera: CameraLike | None = None, language: Language = "en") -> Scene:
+        """Everything in the picture with 2D and 3D boxes, pairwise relations, supports and the camera; labels in `language`."""
+        loaded = load_picture_of(picture)
+        return scene_of(loaded, self.locate(loaded, EVERYTHING[language], three_d=True, camera=camera))
+
+    def _asked_again(self, run: _Run, objects: tuple[FoundObject, ...], reading: Reading) -> tuple[FoundObject, ...]:
+        """Objects left without a 3D box, asked for by their own label (measured on nano: that fills two gaps of three)."""
+        found = list(objects)
+        for label in dict.fromkeys(item.label for item in objects if item.box_3d is None and item.label != reading.text):
+            # All of that label, so that none is given the box of its twin.
+            alike = [i for i, item in enumerate(found) if item.label == label]
+            filled = run.with_3d(tuple(found[i] for i in alike), "locate_3d", prompts.locate_3d(label, reading.language))
+            for i, item in zip(alike, filled, strict=True):
+                found[i] = item
+        return tuple(found)
 
     def _evidence(self, run: _Run, reading: Reading) -> tuple[tuple[FoundObject, ...], float | None]:
         """The objects that the answer speaks of; and the probability of the empty list where the model says there are none."""
@@ -119,8 +152,9 @@ class Deixis:
 class _Run:
     """One question on its way: the picture, its camera, and what was measured and noted so far."""
 
-    def __init__(self, backend: Backend, picture: Picture, camera: CameraLike | None) -> None:
+    def __init__(self, backend: Backend, picture: Picture, camera: CameraLike | None, language: Language) -> None:
         self.backend = backend
+        self.language = language
         self.picture = picture
         self.camera = camera_of(picture, camera)
         self.last = Completion("")
@@ -141,7 +175,7 @@ class _Run:
             max_new_tokens += THINKING_TOKENS
         conversation = Conversation.about(self.picture.pixels, prompt)
         self.last = self.backend.complete(conversation, max_new_tokens=max_new_tokens)
-        self._timings_ms[step] = (time.perf_counter() - started) * 1000
+        self._timings_ms[step] = self._timings_ms.get(step, 0.0) + (time.perf_counter() - started) * 1000
         return self.last
 
     def boxes(self, step: str, prompt: str) -> tuple[Parsed, tuple[FoundObject, ...]]:
@@ -195,9 +229,10 @@ class _Run:
         card = self.backend.card
         notes = []
         if card.knows:
-            notes.append(LIMITED_NOTE.format(name=card.name, knows=card.knows))
+            knows = _KNOWS_ZH.get(card.knows, card.knows) if self.language == "zh" else card.knows
+            notes.append(LIMITED_NOTE[self.language].format(name=card.name, knows=knows))
         if self._metric and card.virtual_focal is None:
-            notes.append(UNKNOWN_CAMERA_NOTE)
+            notes.append(UNKNOWN_CAMERA_NOTE[self.language])
         total = (time.perf_counter() - self._started) * 1000
         return Provenance(card.name, card.why, {**self._timings_ms, "total": total}, tuple(notes), tuple(self._problems))
 
@@ -273,6 +308,10 @@ def _overlap(item: FoundObject, projected: BoxPx | None) -> float:
 def _value_probability(reply: Completion, value: Value) -> float | None:
     if value.kind in ("yes", "no"):
         return yes_no_probability(reply, value.span, "yes" if value.kind == "yes" else "no")
+    if value.unit:
+        near = near_probability(reply, value.span, **_NEAR[value.unit])
+        if near is not None:
+            return near
     joint = span_probability(reply, value.span)
     tokens = len(tokens_under(reply.tokens, value.span))
     # A sentence has many wordings that say the same: its mean token speaks for it, not the chance of this very wording.

@@ -18,13 +18,13 @@ from PIL import Image, ImageDraw
 from deixis.errors import OptionError
 from deixis.geometry import Box3D, Camera
 from deixis.media import Picture
-from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject, LocateAnswer
+from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject, LocateAnswer, as_percent
 from deixis.spatial.lettering import Color, Lettering, missing
 from deixis.spatial.prompts import Language
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
-_PALETTE: tuple[tuple[int, int, int], ...] = (
+PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 57, 70),
     (29, 112, 222),
     (255, 183, 3),
@@ -55,7 +55,7 @@ class _Sheet:
         self.image = Image.new("RGBA", (width * self.factor, height * self.factor), (0, 0, 0, 0))
         self.pen = ImageDraw.Draw(self.image)
         side = math.sqrt(width * height)
-        self.line_px = max(1.5, side * 0.0035)
+        self.line_px = max(1.8, side * 0.004)
         self.letters = Lettering(self.scaled(max(11.0, side * 0.025)))
 
     def scaled(self, value: float) -> int:
@@ -77,9 +77,15 @@ def draw_answer(picture: Picture, answer: Answer) -> Image.Image:
     for claim in answer.claims:
         _arrows(sheet, claim, answer.objects)
     _objects(sheet, answer.objects, answer.camera)
-    sure = f"{answer.answer}  ({answer.confidence:.0%})"
-    said = [f"{claim.claim} ({_AGREEMENT[answer.language][claim.agrees]})" for claim in answer.claims]
+    sure = " → ".join(part for part in answer.headline if part) + f"  ·  {as_percent(answer.confidence)}"
+    said = [_spoken(claim, answer.language) for claim in answer.claims]
     return _with_footer(sheet.over(picture.pixels), answer.question, [sure, *said])
+
+
+def _spoken(claim: Claim, language: Language) -> str:
+    """A claim that the model denies is shown as denied: what geometry agrees with is the denial."""
+    denied = {"en": ": no", "zh": ":否"}[language] if claim.model == "no" else ""
+    return f"{claim.claim}{denied} ({_AGREEMENT[language][claim.agrees]})"
 
 
 def draw_locate(picture: Picture, found: LocateAnswer) -> Image.Image:
@@ -128,13 +134,13 @@ def _umask() -> int:
 
 def _objects(sheet: _Sheet, objects: Sequence[FoundObject], camera: Camera) -> None:
     for i, item in enumerate(objects):
-        color = _PALETTE[i % len(_PALETTE)]
+        color = PALETTE[i % len(PALETTE)]
         if item.box_3d is not None:
             _wireframe(sheet, item.box_3d, camera, color)
         _frame(sheet, item.box_px, color)
     taken: list[BoxPx] = []
     for i, item in enumerate(objects):
-        _plate(sheet, _caption(i, item), item.box_px, _PALETTE[i % len(_PALETTE)], taken, [o.box_px for o in objects])
+        _plate(sheet, _caption(i, item), item.box_px, PALETTE[i % len(PALETTE)], taken, [o.box_px for o in objects])
 
 
 def _caption(i: int, item: FoundObject) -> str:

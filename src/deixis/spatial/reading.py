@@ -105,6 +105,11 @@ _DEPTH_RELATIONS = frozenset(
     {"nearest", "farthest", "in_front_of", "behind", "on", "under", "above", "below", "next_to", "between"}
 )
 _CHOICE = _words(r"\b(which|what|who|name)\b|\bor (the|an?)\b", r"哪|什么|还是|谁")
+# Questions that yes and no may answer, although they hold "which" or "什么".
+_YES_OR_NO = _words(
+    r"^\W*(is|are|was|were|do|does|did|has|have|can|could|will|would)\b|,\s*(right|correct|true|isn't it)\s*\??$|\bor not\b",
+    r"([吗吧]|(?<![什怎多])么)\W*$|是否|是不是|有没有|能不能|会不会|在不在",
+)
 _TAG = re.compile(r",\s*(right|correct|true|isn't it|对吗|是吗)\s*[?.]*$", re.IGNORECASE)  # "…, right?" is no side
 _ZH_COLOR = re.compile(r"^.{1,2}色的?")
 _ZH_HAS = re.compile("有|是|放|摆")
@@ -131,6 +136,11 @@ class Reading:
         """Whether the question presumes that what it names is there, so that finding nothing answers it: "absent"."""
         named = self.kind in ("relation", "depth", "visibility", "hidden")
         return named and self.relation not in ("nearest", "farthest")
+
+    @property
+    def asks_for_a_name(self) -> bool:
+        """Whether yes and no do not answer it: "What is left of the lamp?", but not "Is there a cup which …?"."""
+        return self.choice and not _YES_OR_NO[self.language].search(half_width(self.text))
 
     def roles(self, labels: Sequence[str]) -> tuple[int, ...]:
         """Indices of `labels` (in order of mention) as subject first, then what it is related to."""

@@ -17,6 +17,7 @@ ValueKind = Literal["yes", "no", "absent", "unsure", "number", "label"]
 _HALF = {0xFEE0 + code: code for code in range(0x21, 0x7F)} | {0x3000: 0x20, 0x3002: ord("."), 0x3001: ord(",")}
 
 _DECORATION = re.compile(r"\*\*|__|`|^\s*(?:(?:the\s+)?(?:correct\s+)?answer(?:\s+is)?|答案(?:是)?|答)\s*:\s*", re.IGNORECASE)
+_BOXES = re.compile(r"(bbox|point)_[23]d")
 _OPTION = re.compile(r"^\(?([A-H])\s*[.):]\s*(\S.*)$", re.DOTALL)
 _EDGES = " \t\r\n.,;:!?\"'“”‘’()"
 _NUMBER_WORDS = (
@@ -119,13 +120,13 @@ def half_width(text: str) -> str:
 
 
 def parse_value(text: str, language: Language, *, wants: Literal["number", "any"] = "any") -> Value:
-    """The value of a short answer. An empty text is "unsure"."""
+    """The value of a short answer. An empty text is "unsure", and so are boxes, which no question here asks for."""
     text = half_width(text)
     clean = _DECORATION.sub(" ", text).strip(_EDGES)
     option = ""
     if match := _OPTION.match(clean):
         option, clean = match.group(1), match.group(2).strip(_EDGES)
-    if not clean:
+    if not clean or _BOXES.search(clean):
         return Value("unsure", span=(0, len(text)), option=option)
     at = max(text.find(clean[:12]), 0)
     whole = (at, min(at + len(clean), len(text)))
