@@ -20,7 +20,7 @@ _HOME = {
     "Plan": "train",
     "launch": "train",
 }
-__all__ = list(_HOME)  # noqa: PLE0605 (a list, made from the table above)
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

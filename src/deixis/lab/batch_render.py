@@ -5,6 +5,7 @@ sizes, poses, colours, textures, lights and a camera of its own, and what it doe
 Agrees with ``render.render`` (same masks, depth and boxes; a test where a GPU is present, and on the CPU for two scenes).
 """
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -149,14 +150,15 @@ class BatchRenderer:
     """
 
     def __init__(self, worlds: int, sizes: list[tuple[int, int]], device: str = "cuda:0", smooth: bool = False) -> None:
-        import mujoco_warp as mjw
         import warp as wp
+
+        wp.config.quiet, wp.config.log_level = True, logging.WARNING  # the older and the newer name for it
+        import mujoco_warp as mjw
         from mujoco_warp._src.bvh import compute_bvh_group_roots  # private: one reason why [gpu-lab] pins mujoco-warp
 
         self.worlds, self.device = worlds, device
         self._wp, self._mjw, self._find_roots = wp, mjw, compute_bvh_group_roots
         self._fine = 2 if smooth else 1
-        wp.config.quiet = True
         host = pool_model()
         data = mujoco.MjData(host)
         mujoco.mj_forward(host, data)

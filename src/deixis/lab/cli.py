@@ -30,13 +30,15 @@ def headless() -> None:
 
 
 def _progress() -> Progress:
+    """A bar on a terminal; nothing at all elsewhere, where it would leave empty lines."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @app.command("make")
 def make_command(
-    out: Annotated[Path, typer.Option(help="folder for 000000.png … and truth.jsonl")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder for 000000.png … and truth.jsonl")],
     world: WorldOption = "desk",
     count: CountOption = 10,
     seed: SeedOption = 0,
@@ -44,8 +46,10 @@ def make_command(
 ) -> None:
     """Render pictures with their exact truth and questions."""
     from deixis.lab.make import make, parse_size
+    from deixis.lab.worlds import load_world
 
     pixels = parse_size(size)
+    load_world(world)  # an unknown one is refused before anything is written
     with _progress() as progress:
         task = progress.add_task(f"{world} {size}", total=count)
         for done in make(world, seed, count, pixels, out):
@@ -55,7 +59,7 @@ def make_command(
 
 @app.command("tokenizer")
 def tokenizer_command(
-    out: Annotated[Path, typer.Option(help="file to write")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="file to write")],
     pictures: Annotated[int, typer.Option(min=32, help="pictures of each world whose questions are read")] = 320,
     seed: SeedOption = 7,
     device: Annotated[str, typer.Option(help="cpu or cuda:0")] = "cpu",
@@ -71,11 +75,11 @@ def tokenizer_command(
 
 @app.command("train")
 def train_command(
-    out: Annotated[Path, typer.Option(help="folder of the checkpoint")],
-    tokenizer: Annotated[Path, typer.Option(help="tokenizer.json, from `deixis lab tokenizer`")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder of the checkpoint")],
+    tokenizer: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="tokenizer.json, from `deixis lab tokenizer`")],
     minutes: Annotated[float, typer.Option(min=0.1, help="when to stop, by the clock")] = 25.0,
     gpus: Annotated[int, typer.Option(min=1)] = 1,
-    resume: Annotated[Path | None, typer.Option(help="checkpoint to go on from")] = None,
+    resume: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="checkpoint to go on from")] = None,
     begin: Annotated[float, typer.Option(min=0, max=1, help="where in the schedule this run begins")] = 0.0,
     end: Annotated[float, typer.Option(min=0, max=1, help="and where it ends")] = 1.0,
     seed: SeedOption = 1,
@@ -97,7 +101,8 @@ def train_command(
         average_every=16 if gpus > 1 else 1,
     )
     launch(plan, gpus)
-    draw_curve(out / "metrics.jsonl", out / "curve.png")
+    if (out / "metrics.jsonl").exists():  # a run shorter than its first report has none
+        draw_curve(out / "metrics.jsonl", out / "curve.png")
 
 
 @bench.command("accuracy")
@@ -113,8 +118,10 @@ def accuracy_command(
     from deixis.backends import resolve_model
     from deixis.lab.bench import report, scored
     from deixis.lab.make import parse_size
+    from deixis.lab.worlds import load_world
 
     pixels = parse_size(size)
+    load_world(world)
     backend = resolve_model(model)
     scores = []
     with _progress() as progress:
@@ -124,7 +131,7 @@ def accuracy_command(
             progress.advance(task)
     result = {"world": world, "seed": seed, "count": count, "size": size, "model": backend.card.name, **report(scores)}
     if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
         return
     console = Console()
     for name, rows in (("both languages", result["kinds"]), *result["languages"].items()):

@@ -59,7 +59,11 @@ class MuonAdamW:
 
 
 def orthogonal(batch: Tensor, steps: int = 5) -> Tensor:
-    """(n, rows, columns) -> for each matrix U V^T of its singular value decomposition, to within a few percent."""
+    """(n, rows, columns) -> for each matrix about U V^T of its singular value decomposition.
+
+    Five steps bring singular values to between 0.68 and 1.21, which is near enough for a direction; those below a hundredth of
+    the matrix's norm stay smaller.
+    """
     a, b, c = COEFFICIENTS
     x = batch.to(torch.bfloat16 if batch.is_cuda else batch.dtype)
     tall = x.shape[-2] > x.shape[-1]

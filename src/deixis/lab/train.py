@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from deixis.errors import OptionError
 from deixis.lab.batch_render import BatchRenderer
 from deixis.lab.nano import nano_config, write_companions
 from deixis.lab.optimizer import MuonAdamW
@@ -37,7 +38,7 @@ LARGE = ((640, 480), (640, 480), (480, 640), (544, 544), (736, 416), (416, 736),
 @dataclass(frozen=True)
 class Plan:
     """What to train and for how long. ``begin`` and ``end`` are the stretch of the whole schedule that this run covers
-    (a later run goes on with ``resume`` where the earlier one ended).
+    (a later run goes on with ``resume`` where the earlier one ended). Raises OptionError where that is no stretch.
     """
 
     out: str
@@ -68,6 +69,10 @@ class Plan:
     average_every: int = 1
     stack_s: float = 0.0  # print where every thread stands after so many seconds (0: never), to find what hangs
     save_s: float = 120.0  # how often the checkpoint on disk is renewed
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin < self.end <= 1:
+            raise OptionError(f"the run goes from {self.begin} to {self.end} of the schedule, expected 0 <= begin < end <= 1")
 
 
 def train(plan: Plan, rank: int = 0, ranks: int = 1) -> Path:

@@ -1,5 +1,0 @@
-"""Drawing without a screen, wherever these tests run."""
-
-import os
-
-os.environ.setdefault("MUJOCO_GL", "egl")

@@ -1,0 +1,148 @@
+"""`deixis lab …` and `deixis bench …` as users meet them: what they write, print and refuse."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import deixis.backends
+from deixis.backends import FakeBackend
+from deixis.cli import run
+from deixis.lab import train as training
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+def test_make_writes_pictures_and_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "folder"
+    assert run(["lab", "make", "--world", "primitives", "--count", "2", "--seed", "7", "--size", "96x64", "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["000000.png", "000001.png", "truth.jsonl"]
+    with Image.open(out / "000001.png") as picture:
+        assert (picture.size, picture.mode) == ((96, 64), "RGB")
+    truths = [json.loads(line) for line in lines((out / "truth.jsonl").read_text(encoding="utf-8"))]
+    assert [t["image"] for t in truths] == ["000000.png", "000001.png"]
+    wanted = {"image", "world", "seed", "index", "camera", "pose", "objects", "questions"}
+    assert all(set(t) == wanted and t["objects"] and t["questions"] for t in truths)
+    fields = {"label", "color", "box_px", "visible_fraction", "depth_m", "box_3d", "occluders", "rests_on", "touches"}
+    assert fields <= set(truths[0]["objects"][0])
+    assert {"kind", "language", "question", "answer"} <= set(truths[0]["questions"][0])
+    printed = capsys.readouterr()
+    assert printed.err == "" and "2 pictures and truth.jsonl in" in printed.out
+
+
+# Arguments (OUT stands for a folder that does not exist), and what the one line says.
+REFUSED = [
+    (["lab", "make", "--size", "640", "--out", "OUT"], "size is '640', expected WIDTHxHEIGHT such as 640x480"),
+    (["lab", "make", "--size", "32x32", "--out", "OUT"], "expected sides from 64 to 4096 px"),
+    (["lab", "make", "--world", "moon", "--out", "OUT"], "unknown world 'moon'; choose one of primitives, desk"),
+    (["lab", "make", "--count", "0", "--out", "OUT"], "--count"),
+    (["lab", "make", "--seed", "-1", "--out", "OUT"], "--seed"),
+    (["lab", "make", "--colour", "red", "--out", "OUT"], "--colour"),
+    (["lab", "make"], "--out"),
+    (["lab", "make", "--out", __file__], "is a file"),
+    (["lab", "train", "--out", "OUT", "--tokenizer", "OUT"], "does not exist"),
+    (["lab", "train", "--out", "OUT", "--tokenizer", __file__, "--resume", "OUT"], "does not exist"),
+    (
+        ["lab", "train", "--out", "OUT", "--tokenizer", __file__, "--begin", "0.9", "--end", "0.1"],
+        "from 0.9 to 0.1 of the schedule",
+    ),
+    (["lab", "nothing"], "No such command 'nothing'"),
+    (["bench", "nothing"], "No such command 'nothing'"),
+    (["bench", "accuracy", "--world", "moon"], "unknown world 'moon'"),
+    (["bench", "accuracy", "--size", "x"], "size is 'x'"),
+    (["bench", "accuracy", "--model", "no-such-model"], "no-such-model"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run([str(out) if a == "OUT" else a for a in arguments]) == 2
+    printed = capsys.readouterr()
+    assert len(lines(printed.err)) == 1 and says in printed.err and printed.out == ""
+    assert not out.exists()
+
+
+def test_a_truth_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "truth.jsonl").write_text("mine\n", encoding="utf-8")
+    assert run(["lab", "make", "--out", str(tmp_path), "--size", "64x64", "--count", "1"]) == 2
+    assert "exists already: choose another folder or remove it" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["truth.jsonl"]
+
+
+@pytest.mark.parametrize("group", ["lab", "bench"])
+def test_groups_list_their_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([group, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in {"lab": ("make", "train", "tokenizer"), "bench": ("accuracy",)}[group])
+
+
+def test_drawing_needs_no_screen() -> None:
+    assert os.environ["MUJOCO_GL"]
+
+
+@pytest.mark.parametrize("long_enough", [True, False])
+def test_train_hands_its_options_on(long_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[tuple[training.Plan, int]] = []
+
+    def launched(plan: training.Plan, gpus: int) -> None:
+        plans.append((plan, gpus))
+        if long_enough:
+            Path(plan.out).mkdir()
+            (Path(plan.out) / "metrics.jsonl").write_text('{"pictures": 1, "count": 0.5}\n', encoding="utf-8")
+
+    monkeypatch.setattr(training, "launch", launched)
+    out = tmp_path / "out"
+    options = {"--minutes": 3, "--gpus": 2, "--resume": tmp_path, "--begin": 0.25, "--end": 0.5, "--seed": 4, "--workers": 6}
+    given = [str(word) for pair in options.items() for word in pair]
+    assert run(["lab", "train", "--out", str(out), "--tokenizer", __file__, *given]) == 0
+    ((plan, gpus),) = plans
+    assert (plan.out, plan.tokenizer, plan.resume, gpus) == (str(out), __file__, str(tmp_path), 2)
+    assert (plan.minutes, plan.begin, plan.end, plan.seed, plan.workers) == (3, 0.25, 0.5, 4, 6)
+    assert (out / "curve.png").exists() == long_enough
+
+
+# --- bench ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
+    """The model that every name resolves to: it says yes and finds nothing."""
+    backend = FakeBackend({"": "Yes", "JSON": "```json\n[]\n```"})
+    monkeypatch.setattr(deixis.backends, "resolve_model", lambda _: backend)
+    return backend
+
+
+BENCH = ["bench", "accuracy", "--world", "primitives", "--count", "2", "--seed", "820003", "--size", "256x192"]
+
+
+def test_accuracy_as_json(fake: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*BENCH, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "" and len(lines(printed.out)) == 1
+    result = json.loads(printed.out)
+    assert {k: result[k] for k in ("world", "seed", "count", "model", "size")} == {
+        "world": "primitives", "seed": 820003, "count": 2, "model": "fake", "size": "256x192"
+    }  # fmt: skip
+    assert {"n", "iou50", "mean_iou", "median_edge_px"} <= set(result["kinds"]["locate"])
+    assert result["kinds"]["locate"]["mean_iou"] == 0 and result["kinds"]["locate"]["median_edge_px"] is None
+    assert result["kinds"]["exists"]["n"] >= 2 and set(result["languages"]) == {"en", "zh"}
+    assert fake.asked
+
+
+def test_accuracy_for_people(fake: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(BENCH) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("both languages", "locate", "iou50", "viewpoint", "accuracy"))
+
+
+def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "accuracy", "--world", "moon", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["type"] == "OptionError" and "moon" in error["message"]
