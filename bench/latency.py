@@ -35,7 +35,7 @@ def main(pictures: int) -> None:
         found = [t for ts in times.values() for t in ts]
         within = sum(t <= 1000 for t in found) / len(found)
         print(
-            f"{name}: median {statistics.median(found):.0f} ms, most {max(found):.0f} ms, {within:.1%} of {len(found)} within 1,000 ms"
+            f"{name}: median {statistics.median(found):.0f} ms, most {max(found):.0f} ms, {within:.1%} of {len(found)} within 1 s"
         )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (with the renderer)")
 

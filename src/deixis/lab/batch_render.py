@@ -2,7 +2,7 @@
 
 Knows how to lay any Scene into a fixed pool of geoms, since all worlds of a launch share one model: every world gets
 sizes, poses, colours, textures, lights and a camera of its own, and what it does not need is parked out of sight.
-Agrees with ``render.render`` (same masks, depth and boxes; a test where a GPU is present, and on the CPU for two scenes).
+Agrees with ``render.render``: same masks, depth and boxes (a test, on a GPU where there is one, else on the CPU).
 """
 
 import logging
