@@ -46,10 +46,8 @@ def make_command(
 ) -> None:
     """Render pictures with their exact truth and questions."""
     from deixis.lab.make import make, parse_size
-    from deixis.lab.worlds import load_world
 
     pixels = parse_size(size)
-    load_world(world)  # an unknown one is refused before anything is written
     with _progress() as progress:
         task = progress.add_task(f"{world} {size}", total=count)
         for done in make(world, seed, count, pixels, out):

@@ -20,6 +20,7 @@ from deixis.lab.questions import Question, ask_everything
 from deixis.lab.render import render
 from deixis.lab.scene import furnished_room, sampled_view, settled_scene
 from deixis.lab.truth import observed, truth_of
+from deixis.lab.worlds import load_world
 
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 4096
 
@@ -67,6 +68,7 @@ def make(world: str, seed: int, count: int, size: tuple[int, int], out: Path) ->
     target = out / "truth.jsonl"
     if target.exists():
         raise OptionError(f"{target} exists already: choose another folder or remove it")
+    load_world(world)  # an unknown one is refused before anything is written
     out.mkdir(parents=True, exist_ok=True)
     partial = out / "truth.jsonl.part"
     with partial.open("w", encoding="utf-8") as lines:
