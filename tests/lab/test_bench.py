@@ -95,7 +95,7 @@ def all_scores(backend: FakeBackend, world: str, count: int, first: int = 0) -> 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_model_that_knows_the_truth_is_always_right(world: str) -> None:
-    answers = {q.prompt: q.answer for index in (0, 1) for q in example(world, SEED, index, SIZE).questions}
+    answers = {q.prompt: q.answer for index in (0, 1) for q in asked(example(world, SEED, index, SIZE).questions, index)}
     backend = FakeBackend(lambda conversation: answers[conversation.text])
     scores = all_scores(backend, world, 2)
     assert scores and all(score["correct"] for score in scores), [s for s in scores if not s["correct"]]

@@ -103,7 +103,7 @@ def test_only_answers_are_learned(packed: Packed, shots: list[Shot]) -> None:
     truths, seen = measured(shots)
     tables = [Picture(observed(truth, seen, row)) for row, truth in enumerate(json.loads(truths))]
     known = [
-        {(q.prompt, q.answer) for seed in range(40) for q in ask_everything(table, np.random.default_rng(seed))}
+        {(q.prompt, q.answer) for seed in range(100) for q in ask_everything(table, np.random.default_rng(seed))}
         for table in tables
     ]
     prompts = [{prompt for prompt, _ in pairs} for pairs in known]

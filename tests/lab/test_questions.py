@@ -161,7 +161,7 @@ def test_the_right_one_of_two_comes_first_half_the_time(asked, kind):
     assert 0.4 <= first <= 0.6
 
 
-@pytest.mark.parametrize("kind", ["relation", "occlusion_hidden", "exists"])
+@pytest.mark.parametrize("kind", ["relation", "occlusion_hidden", "occlusion_pair", "exists"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_yes_and_no_are_balanced(asked, kind, language):
     found = [q for _, q in of_kind(asked, kind) if q.language == language]
@@ -179,7 +179,7 @@ def test_every_relation_is_affirmed_and_denied(asked):
 
 
 def test_only_what_is_plain_to_see_is_named(asked):
-    hiding = {"occlusion_hidden", "occlusion_by", "visibility"}
+    hiding = {"occlusion_hidden", "occlusion_pair", "occlusion_by", "visibility"}
     for truth, questions in asked:
         seen = Counter(o["label"] for o in visible(truth))
         for q in questions:
@@ -189,7 +189,7 @@ def test_only_what_is_plain_to_see_is_named(asked):
                 assert all(clear(by_id(truth)[i]) for i in q.target["objects"]), q
             if q.kind in ("relation", "relation_choice", "depth", "locate_one", *hiding):
                 assert all(seen[by_id(truth)[i]["label"]] == 1 for i in q.target["objects"])
-            if q.kind in ("relation", "relation_choice", "depth", "occlusion_hidden", "visibility"):
+            if q.kind in ("relation", "relation_choice", "depth", "occlusion_hidden", "occlusion_pair", "visibility"):
                 named = [label_of(by_id(truth)[i], q.language) for i in q.target["objects"]]
                 assert list(q.labels) == named
 
@@ -300,6 +300,10 @@ def test_hiding(asked):
     for truth, q in of_kind(asked, "occlusion_hidden"):
         share = sum(s for _, s in by_id(truth)[q.target["objects"][0]]["occluders"])
         assert share >= 0.15 if q.target["holds"] else share <= 0.01
+    for truth, q in of_kind(asked, "occlusion_pair"):
+        share = dict(map(tuple, by_id(truth)[q.target["hidden"]]["occluders"])).get(q.target["cover"], 0.0)
+        assert share >= 0.15 if q.target["holds"] else share <= 0.01
+        assert set(q.target["objects"]) == {q.target["hidden"], q.target["cover"]}
     for truth, q in of_kind(asked, "occlusion_by"):
         hidden, cover = (by_id(truth)[i] for i in q.target["objects"])
         shares = dict(map(tuple, hidden["occluders"]))
@@ -356,7 +360,7 @@ def test_evidence_lists_what_was_named(asked):
     for truth, q in of_kind(asked, "evidence", "evidence_3d"):
         assert q.target["of"] in HUMAN
         own = [label_of(by_id(truth)[i], q.language) for i in q.target["objects"]]
-        if q.target["of"] in ("relation", "relation_choice", "depth", "visibility", "occlusion_hidden"):
+        if q.target["of"] in ("relation", "relation_choice", "depth", "visibility", "occlusion_hidden", "occlusion_pair"):
             assert own == list(q.labels)
         if q.target["of"] == "absent":
             assert own == [name for name in q.labels if name in own]

@@ -172,8 +172,9 @@ def test_pose_and_gravity_follow_from_the_camera_matrix(drawn: Shot) -> None:
     assert pose["gravity"] == pytest.approx(turn.T @ [0, 0, -1], abs=1e-3)
     assert pose["height_m"] == pytest.approx(world_from_camera[2, 3], abs=1e-3)
     assert pose["pitch_deg"] == pytest.approx(np.degrees(np.arcsin(-turn[2, 2])), abs=0.1)
-    leans = np.degrees(np.arcsin(-turn[2, 0]))  # how far the picture's right edge hangs lower than its left
-    assert pose["roll_deg"] == pytest.approx(leans if pose["pitch_deg"] < 80 else 0, abs=0.1)
+    plumb = turn.T @ [0, 0, -1]  # a plumb line at the picture's centre, as the picture shows it
+    assert pose["roll_deg"] == pytest.approx(np.degrees(np.arctan2(plumb[0], plumb[1])), abs=0.1)
+    assert abs(pose["roll_deg"]) <= 5.01  # as the cameras are drawn
     for placed, o in zip(drawn.scene.placed, drawn.truth["objects"], strict=True):
         low, high = placed.thing.bounds
         middle_m = placed.position_m + placed.rotation @ ((low + high) / 2)

@@ -20,7 +20,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "locate": ("locate_one", "locate_kind", "locate_all"),
     "point": ("point",),
     "relation": ("relation", "relation_choice"),
-    "occlusion": ("occlusion_hidden", "occlusion_by"),
+    "occlusion": ("occlusion_hidden", "occlusion_pair", "occlusion_by"),
     "visibility": ("visibility",),
     "nearest_farthest": ("nearest", "farthest"),
     "count": ("count",),

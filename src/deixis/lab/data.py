@@ -23,8 +23,8 @@ from deixis.lab.truth import observed, truth_of
 
 HELD_OUT_SEEDS = range(800_000, 1_000_000)  # for validation and benchmarks: never trained on
 ASKED_MORE = (
-    *("relation", "relation_choice", "occlusion_hidden", "occlusion_by"),
-    *("nearest", "farthest", "count", "locate_one", "depth", "exists"),
+    *("relation", "relation_choice", "occlusion_hidden", "occlusion_pair", "occlusion_by"),
+    *("nearest", "farthest", "count", "locate_one", "depth", "exists", "box_3d"),
 )
 SHORT_ANSWER_WEIGHT = 3.0  # a yes or no is one token among hundreds of digits
 

@@ -16,6 +16,7 @@ from deixis.lab.scene import Scene, View, part_rotation
 
 MAX_THINGS = 12
 MAX_PARTS = 14
+EDGE_DEPTH_SHARE = 0.99  # what stands at a thing's edge hides it if it is nearer than this share of the thing's own depth
 GRID = 40  # rays a side over each thing's silhouette box: fractions are good to about 1%
 SHAPES = ("box", "sphere", "cylinder", "capsule", "ellipsoid", "frustum")
 
@@ -112,11 +113,12 @@ def observe(things: Tensor, depth: Tensor, silhouettes: Silhouettes) -> Observat
     px, py = x.long().clamp(0, w - 1), y.long().clamp(0, h - 1)
     seen = things[torch.arange(b, device=device)[:, None, None], py, px].long()  # (b, things, rays)
     # What stands at each ray of the silhouette: itself, another thing, or the room (column MAX_THINGS).
-    at = torch.where(seen < 0, MAX_THINGS, seen)
+    own = torch.arange(MAX_THINGS, device=device)
+    edge = _at_own_edge(things, depth, seen, px, py)
+    at = torch.where(edge, own[:, None], torch.where(seen < 0, MAX_THINGS, seen))
     shares = torch.zeros(b, MAX_THINGS, MAX_THINGS + 1, device=device)
     shares.scatter_add_(2, at, inside.float())
     shares /= inside.sum(-1, keepdim=True).clamp_min(1)
-    own = torch.arange(MAX_THINGS, device=device)
     visible = shares[:, own, own].clone()
     shares[:, own, own] = 0
     mine = inside & (seen == own[:, None])
@@ -126,6 +128,23 @@ def observe(things: Tensor, depth: Tensor, silhouettes: Silhouettes) -> Observat
     nearest = torch.where(mine, (x - cx) ** 2 + (y - cy) ** 2, torch.inf).argmin(-1, keepdim=True)
     point = torch.cat([x.gather(-1, nearest), y.gather(-1, nearest)], -1)
     return Observation(*(t.cpu().numpy() for t in (box, count, mean_depth, point, shares, visible)))
+
+
+def _at_own_edge(things: Tensor, depth: Tensor, seen: Tensor, px: Tensor, py: Tensor) -> Tensor:
+    """Rays (b, things, rays) that miss their thing's pixels by one, and not because something nearer stands there.
+
+    A pixel shows what its centre meets, while a silhouette is exact: without this, whole things would seem hidden by what lies
+    behind their edge, small ones most.
+    """
+    b, h, w = things.shape
+    row = torch.arange(b, device=things.device)[:, None, None]
+    own = torch.arange(MAX_THINGS, device=things.device)[:, None]
+    found = torch.zeros_like(seen, dtype=torch.bool)
+    here = depth[row, py, px]
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        y, x = (py + dy).clamp(0, h - 1), (px + dx).clamp(0, w - 1)
+        found |= (things[row, y, x] == own) & ((seen < 0) | (here > EDGE_DEPTH_SHARE * depth[row, y, x]))
+    return found & (seen != own)
 
 
 def _silhouette_grid(s: Silhouettes, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:

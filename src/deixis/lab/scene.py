@@ -99,6 +99,7 @@ class Scene:
     placed: tuple[Placed, ...]
 
 
+MAX_DISTANCE_M = 2.6  # of a camera from what it looks at
 N_SURFACES = 10  # floor, four walls, table top, four legs
 N_LIGHTS = 2
 
@@ -284,7 +285,8 @@ def furnished_room(scene: Scene, rng: np.random.Generator) -> Room:
     """Random textures, colours and lights around the scene's table."""
     hx, hy = scene.table_half_m
     thick, floor = float(rng.uniform(0.015, 0.04)), scene.floor_m
-    far, tall = float(rng.uniform(2.2, 4.0)), 4.0
+    # Walls beyond every camera: a view stands at most MAX_DISTANCE_M from a point above the table.
+    far, tall = float(rng.uniform(MAX_DISTANCE_M + 0.9, 4.6)), 4.0
 
     def tone(low: float, high: float) -> tuple[float, float, float]:
         level, hue = rng.uniform(low, high), rng.uniform(-0.12, 0.12, 3)
@@ -345,7 +347,7 @@ def sampled_view(scene: Scene, rng: np.random.Generator, width: int, height: int
     focal = float(rng.uniform(0.8, 1.5)) * max(width, height)
     # At fill 1 the sphere around all things just fits the shorter side.
     fill = rng.uniform(0.75, 1.45)
-    distance = float(np.clip(spread / fill * 2 * focal / min(width, height), 0.45, 2.6))
+    distance = float(np.clip(spread / fill * 2 * focal / min(width, height), 0.45, MAX_DISTANCE_M))
     p, a, roll = np.radians(pitch), rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(-5, 5))
     forward = np.array([np.cos(p) * np.cos(a), np.cos(p) * np.sin(a), -np.sin(p)])
     right = np.array([np.sin(a), -np.cos(a), 0.0])

@@ -209,6 +209,7 @@ _LOCATED: Mapping[Kind, Callable[[Question, Parsed], Score]] = {"box_2d": _boxes
 _SHORT: Mapping[str, Callable[[Question, str], Score]] = {
     "relation": _yes_no,
     "occlusion_hidden": _yes_no,
+    "occlusion_pair": _yes_no,
     "exists": _yes_no,
     "absent": _absent,
     "relation_choice": _label,

@@ -51,8 +51,8 @@ class Plan:
     end: float = 1.0
     batch: int = 128
     pictures: int = 256  # rendered at once
-    large_tokens: int = 1088  # of a whole row, picture and questions
-    small_tokens: int = 896
+    large_tokens: int = 1408  # of a whole row, picture and questions
+    small_tokens: int = 1152
     uses: int = 2
     rate: float = 2e-3
     warmup_steps: int = 200

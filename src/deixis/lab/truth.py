@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deixis.geometry import Viewpoint
 from deixis.lab.observe import Observation
 from deixis.lab.scene import Placed, Scene, View
 
@@ -30,7 +31,6 @@ def truth_of(seed: int, index: int, scene: Scene, view: View) -> dict[str, Any]:
     gravity = view.rotation.T @ [0.0, 0.0, -1.0]
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = view.rotation, view.position_m
-    roll = float(np.degrees(np.arctan2(gravity[0], np.hypot(gravity[1], gravity[2])))) if view.pitch_deg < 80 else 0.0
     return {
         "world": scene.world,
         "seed": seed,
@@ -47,7 +47,7 @@ def truth_of(seed: int, index: int, scene: Scene, view: View) -> dict[str, Any]:
         "pose": {
             "height_m": round(float(view.position_m[2]), 4),
             "pitch_deg": round(view.pitch_deg, 2),
-            "roll_deg": round(roll, 2),
+            "roll_deg": round(Viewpoint(tuple(gravity)).roll_deg, 2),
             "gravity": _rounded(gravity),
             "T_world_camera": [_rounded(r) for r in pose],
         },

@@ -11,7 +11,7 @@ from deixis.lab import words
 from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.picture import Picture, as_typed, filled, pick
 from deixis.lab.questions.question import Question, written, yes_or_no
-from deixis.spatial.prompts import Language
+from deixis.spatial.prompts import LANGUAGES, Language
 
 # Hidden: at least this share of it by other things. Not hidden: at most this.
 HIDDEN_SHARE = 0.15
@@ -42,6 +42,35 @@ HIDDEN: Phrasings = {
         "{a}有一部分被别的物体挡住了吗？",
     ),
 }
+HIDDEN_BY: Phrasings = {  # {a} by {b}
+    "en": (
+        "{Is} {a} partly hidden by {b}?",
+        "Is part of {a} hidden behind {b}?",
+        "{Is} {a} partly covered by {b}?",
+        "Is any part of {a} blocked from view by {b}?",
+    ),
+    "zh": (
+        "{a}被{b}挡住了一部分吗？",
+        "{a}是否被{b}部分遮挡？",
+        "{a}有一部分被{b}遮住了吗？",
+        "{a}是不是被{b}挡住了？",
+    ),
+}
+HIDES: Phrasings = {  # {a} hides {b}
+    "en": (
+        "{Does} {a} hide part of {b}?",
+        "{Is} {a} in the way of {b}?",
+        "{Does} {a} block part of {b} from view?",
+        "{Is} {a} covering part of {b}?",
+    ),
+    "zh": (
+        "{a}挡住了{b}的一部分吗？",
+        "{a}有没有遮住{b}？",
+        "{a}是不是挡着{b}？",
+        "{a}遮挡了{b}吗？",
+    ),
+}
+PAIR: Phrasings = {language: (*HIDDEN_BY[language], *HIDES[language]) for language in LANGUAGES}
 BY: Phrasings = {
     "en": (
         "What hides {a}?",
@@ -116,6 +145,38 @@ def hidden(picture: Picture, rng: Generator, language: Language) -> Question | N
     )
 
 
+def pair(picture: Picture, rng: Generator, language: Language) -> Question | None:
+    """Whether one thing hides part of another. Half the time it does not: it is hidden by it itself, or stands beside it."""
+    shares = {(i, picture.index_of.get(k)): float(s) for i, o in enumerate(picture.objects) for k, s in o["occluders"]}
+    named = _named_even_if_hidden(picture)
+    couples = [(i, j) for i in named for j in picture.nameable_indices if i != j]
+    yes = [c for c in couples if shares.get(c, 0.0) >= HIDDEN_SHARE]
+    no = [c for c in couples if shares.get(c, 0.0) <= OPEN_SHARE and picture.clear[c[0]]]
+    close = [c for c in no if shares.get(c[::-1], 0.0) >= HIDDEN_SHARE or _overlapping(picture, *c)]
+    # Pictures with nothing hidden are many: they are asked so seldom that yes and no stay even.
+    holds = rng.random() < 0.5 if yes else False
+    if not (yes if holds else no) or (not yes and rng.random() >= 0.1):
+        return None
+    hidden_, cover = pick(yes, rng) if holds else pick(close if close and rng.random() < 0.75 else no, rng)
+    first, second, phrasings = (hidden_, cover, HIDDEN_BY) if rng.random() < 0.5 else (cover, hidden_, HIDES)
+    names = [picture.name(first, language, rng), picture.name(second, language, rng)]
+    text = as_typed(filled(pick(phrasings[language], rng), names), rng)
+    target = {
+        "holds": holds,
+        "hidden": picture.ids[hidden_],
+        "cover": picture.ids[cover],
+        "hidden_share": round(shares.get((hidden_, cover), 0.0), 4),
+        "objects": [picture.ids[first], picture.ids[second]],
+    }
+    labels = picture.labels((first, second), language)
+    return written("occlusion_pair", language, "ask", text, yes_or_no(holds, language), labels, target)
+
+
+def _overlapping(picture: Picture, i: int, j: int) -> bool:
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = picture.boxes_px[i], picture.boxes_px[j]
+    return bool(ax1 < bx2 and bx1 < ax2 and ay1 < by2 and by1 < ay2)
+
+
 def by(picture: Picture, rng: Generator, language: Language) -> Question | None:
     """Which thing does nearly all of the hiding."""
     shares = _hidden_shares(picture)
@@ -163,6 +224,7 @@ def visibility(picture: Picture, rng: Generator, language: Language) -> Question
 
 KINDS: Mapping[str, Kind] = {
     "occlusion_hidden": Kind(hidden, HIDDEN),
+    "occlusion_pair": Kind(pair, PAIR),
     "occlusion_by": Kind(by, BY),
     "visibility": Kind(visibility, VISIBLE),
 }
