@@ -121,7 +121,7 @@ def test_only_answers_are_learned(packed: Packed, shots: list[Shot]) -> None:
         if prompt in prompts[row]:  # most have been asked by one of so many seeds
             assert (prompt, answer) in known[row]
             checked += 1
-    assert checked >= 10
+    assert checked >= sum(len(kinds) for kinds in packed.kinds) // 4
 
 
 def test_no_answer_is_seen_by_another_question(packed: Packed) -> None:
