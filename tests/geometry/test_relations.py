@@ -148,6 +148,18 @@ def test_what_boxes_cannot_tell_is_undecided() -> None:
     assert found.decided is not False  # it lies on the keys, within the box that the screen makes so high
 
 
+def test_boxes_of_neighbours_may_bite_into_one_another() -> None:
+    """Solid things side by side whose boxes overlap a little touch; what stands over another, or in it, is not beside it."""
+
+    def seen(name: str, x: float, y: float, size_m: float) -> Located:
+        return Located(name, (100, 100, 200, 200), Box3D((x, y, 1.0), (size_m,) * 3), 1.0)
+
+    box = seen("box", 0.0, 0.2, 0.2)
+    assert margin("next_to", seen("cup", 0.14, 0.25, 0.1), box).decided  # 1 cm into the box
+    assert margin("next_to", seen("cup", 0.14, 0.05, 0.1), box).decided is not True  # over its edge
+    assert margin("next_to", seen("cup", 0.0, 0.2, 0.1), box).decided is not True  # inside it
+
+
 def test_a_stack_seen_from_straight_above() -> None:
     things = desk(90)
     assert margin("on", things["cup"], things["book"]).decided

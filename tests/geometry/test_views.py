@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -41,23 +42,34 @@ def test_tiles_cover_the_picture(width: int, height: int, longest: float, overla
 
 
 @pytest.mark.parametrize(
-    ("size", "padded"), [((3300, 1000), (3300, 1320)), ((500, 1000), (500, 1000)), ((100, 1000), (400, 1000))]
+    ("size", "padded"), [((3300, 1000), (3300, 1320)), ((500, 1000), (500, 1000)), ((100, 1000), (400, 1000)), ((9, 2), (9, 4))]
 )
-def test_padding_to_an_aspect_ratio_moves_nothing(size, padded) -> None:
+def test_padding_to_an_aspect_ratio_keeps_the_middle(size, padded) -> None:
     view = padded_to_aspect(*size, 2.5)
-    assert (view.width, view.height) == padded
-    assert view.point_to_picture((7, 9)) == (7, 9)
+    assert (view.width, view.height) == padded and view.scale == (1, 1)
     camera = view.camera_of_view(Camera.assumed(*size))
-    assert (camera.cx, camera.cy, camera.width, camera.height) == (size[0] / 2, size[1] / 2, *padded)
+    assert (camera.width, camera.height) == padded
+    assert abs(camera.cx - padded[0] / 2) <= 0.5 and abs(camera.cy - padded[1] / 2) <= 0.5
+    assert view.box_to_picture(view.box_to_view((0, 0, *size))) == (0, 0, *size)
 
 
 @given(boxes_3d(), cameras(), finite(0.3, 3))
 def test_the_virtual_camera_changes_depth_alone_and_back(box, camera, ratio) -> None:
     virtual = VirtualCamera(ratio)
-    real = virtual.to_real(box, camera)
+    centred = replace(camera, cx=camera.width / 2, cy=camera.height / 2)
+    real = virtual.to_real(box, centred)
     assert (real.size_m, real.rotation, real.center_m[:2]) == (box.size_m, box.rotation, box.center_m[:2])
-    np.testing.assert_allclose(virtual.to_virtual(real, camera).center_m, box.center_m, rtol=1e-12)
     assert virtual.depth_to_real(box.center_m[2], camera) == pytest.approx(real.center_m[2])
+    np.testing.assert_allclose(virtual.to_virtual(virtual.to_real(box, camera), camera).center_m, box.center_m, atol=1e-9)
+
+
+@given(boxes_3d(), cameras(), finite(0.3, 3))
+def test_a_box_keeps_its_place_in_the_picture_whatever_its_camera(box, camera, ratio) -> None:
+    virtual = VirtualCamera(ratio)
+    square = replace(camera, fy=camera.fx)
+    imagined = Camera(*[virtual.focal_px(square)] * 2, square.width / 2, square.height / 2, square.width, square.height)
+    seen = imagined.project([box.center_m])
+    np.testing.assert_allclose(square.project([virtual.to_real(box, square).center_m]), seen, rtol=1e-9, atol=1e-6)
 
 
 def test_the_virtual_camera_by_hand() -> None:

@@ -25,11 +25,13 @@ __all__ = [
     "resting_px",
     "stacked_m",
     "stacked_px",
+    "upward",
 ]
 
 TOUCH_SLACK = 0.15  # in the picture: A's bottom edge may end so many mean heights above B's top edge and still rest on it
 TOUCH_SLACK_M = 0.03  # in space: a gap of so much, and half the lesser height more, still touches (boxes are estimates)
 NEIGHBOUR_SIZES = 1.0  # beside: with a gap up to one mean size
+BITE_SIZES = 0.5  # beside: boxes of neighbours may share so much ground, in mean sizes, before nothing can be told
 ASIDE_SPANS = 0.5  # between: at most so far beside the line, as a share of it
 
 Array = NDArray[np.float64]
@@ -45,7 +47,7 @@ def stacked_m(a: Box3D, b: Box3D) -> float:
     which no model estimates well, need not be compared. 0 where boxes say too little: footprints that overlap without the centre
     (it leans, or juts out), and one box wholly within the heights of the other (a cable on a laptop, below its screen's edge).
     """
-    apart, up = np.subtract(a.center_m, b.center_m), _up(a, b)
+    apart, up = np.subtract(a.center_m, b.center_m), upward(a, b)
     local = apart @ np.array(b.rotation)  # along B's own axes; y is vertical
     inside = min(b.size_m[0] / 2 - abs(local[0]), b.size_m[2] / 2 - abs(local[2]))
     if inside < 0:
@@ -57,7 +59,7 @@ def stacked_m(a: Box3D, b: Box3D) -> float:
 
 def resting_m(a: Box3D, b: Box3D) -> float:
     """A on B: above it, and not hovering: its lowest point is hardly higher than B's highest (lower is a matter of B's shape)."""
-    up = _up(a, b)
+    up = upward(a, b)
     (low, high), (other_low, other_high) = (_extent_m(box, up) for box in (a, b))
     touch = TOUCH_SLACK_M + min(high - low, other_high - other_low) / 2 - (low - other_high)
     return min(stacked_m(a, b), touch)
@@ -66,21 +68,28 @@ def resting_m(a: Box3D, b: Box3D) -> float:
 def beside_sizes(a: Box3D, b: Box3D) -> float:
     """A next to B: what is left of the gap that neighbours may have, in mean sizes of their footprints.
 
-    Footprints that overlap belong to things on top of one another: not beside each other, the less the more they overlap.
+    Footprints that overlap belong to things on top of one another: not beside each other, the less the more they overlap. Unless
+    the boxes share heights as well: solid things cannot, so they touch, and the boxes are a little off.
     """
     gap, size = _footprint_gap_m(a, b), sum(box.size_m[0] + box.size_m[2] for box in (a, b)) / 4
-    return NEIGHBOUR_SIZES - gap / size if gap >= 0 else gap / size
+    if gap >= 0:
+        return NEIGHBOUR_SIZES - gap / size
+    up = upward(a, b)
+    (low, high), (other_low, other_high) = (_extent_m(box, up) for box in (a, b))
+    shared = min(high, other_high) - max(low, other_low)
+    level = shared > min(high - low, other_high - other_low) / 2
+    return NEIGHBOUR_SIZES + gap / size / BITE_SIZES if level else gap / size
 
 
 def between_spans(a: Box3D, b: Box3D, c: Box3D) -> float:
     """A between B and C, seen from above."""
-    points, up = np.array([box.center_m for box in (a, b, c)]), _up(a, b, c)
+    points, up = np.array([box.center_m for box in (a, b, c)]), upward(a, b, c)
     return _between(points - np.outer(points @ up, up))  # (3, 3) on the ground
 
 
 def forward_m(a: Box3D, b: Box3D) -> float:
     """How much farther B is than A along the ground, in the direction of view; 0 for a view straight down."""
-    up = _up(a, b)
+    up = upward(a, b)
     return float(np.subtract(b.center_m, a.center_m) @ (np.array([0.0, 0.0, 1.0]) - up[2] * up))
 
 
@@ -94,7 +103,7 @@ def _footprint_gap_m(a: Box3D, b: Box3D) -> float:
     return float(max(gaps))
 
 
-def _up(*boxes: Box3D) -> Array:
+def upward(*boxes: Box3D) -> Array:
     """Unit vector against gravity in the camera frame: the mean of the boxes' y axes, each turned to point up or at the camera.
 
     Right for cameras that look anywhere from 45° above the horizon to straight down.

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deixis.errors import GeometryError
 from deixis.geometry import arrangement
@@ -83,11 +84,12 @@ class _Measure(NamedTuple):
     space: tuple[MarginUnit, float]
     in_picture: Callable[..., float]
     picture: tuple[MarginUnit, float]
+    from_above: bool = False  # places on the ground decide, so doubt in a depth moves things along the ground and not up or down
 
 
 _STACKED = _Measure(arrangement.stacked_m, ("m", 0.01), arrangement.stacked_px, ("sizes", 0.05))
 _RESTING = _Measure(arrangement.resting_m, ("m", 0.01), arrangement.resting_px, ("sizes", 0.05))
-_BESIDE = _Measure(arrangement.beside_sizes, ("sizes", 0.2), arrangement.beside_px, ("sizes", 0.2))
+_BESIDE = _Measure(arrangement.beside_sizes, ("sizes", 0.2), arrangement.beside_px, ("sizes", 0.2), from_above=True)
 _BETWEEN = _Measure(arrangement.between_spans, ("spans", 0.1), arrangement.between_px, ("spans", 0.1))
 
 
@@ -137,7 +139,7 @@ def _weighed(measure: _Measure, *things: Located) -> Margin:
     boxes = _boxes_3d(*things)
     if not boxes:
         return replace(seen, decided=None) if seen.decided and measure.space[0] == "m" and _apart_in_depth(*things) else seen
-    found = [_margin(measure.in_space(*variant), *measure.space) for variant in _doubted(boxes)]
+    found = [_margin(measure.in_space(*variant), *measure.space) for variant in _doubted(boxes, measure.from_above)]
     if found[0].decided is not None and len({margin.decided for margin in found}) == 1:
         return found[0]
     possible = any(margin.value > 0 for margin in found) if seen.decided else found[0].value < 0
@@ -146,14 +148,17 @@ def _weighed(measure: _Measure, *things: Located) -> Margin:
     return replace(found[0], decided=None)
 
 
-def _doubted(boxes: Sequence[Box3D]) -> list[list[Box3D]]:
+def _doubted(boxes: Sequence[Box3D], from_above: bool) -> list[list[Box3D]]:
     """The boxes as they are; with the first a little farther away along its ray; with all others a little farther away."""
     first, *others = boxes
-    return [[*boxes], [_farther(first), *others], [first, *(_farther(box) for box in others)]]
+    up = arrangement.upward(*boxes) if from_above else np.zeros(3)
+    return [[*boxes], [_farther(first, up), *others], [first, *(_farther(box, up) for box in others)]]
 
 
-def _farther(box: Box3D) -> Box3D:
-    x, y, z = np.multiply(box.center_m, 1 + DEPTH_DOUBT).tolist()
+def _farther(box: Box3D, up: NDArray[np.float64]) -> Box3D:
+    """Along its ray; with `up`, along the ground under its ray."""
+    ray = np.array(box.center_m)
+    x, y, z = (ray + DEPTH_DOUBT * (ray - (ray @ up) * up)).tolist()
     return replace(box, center_m=(x, y, z))
 
 

@@ -70,14 +70,15 @@ class View:
 
 
 def padded_to_aspect(width: int, height: int, longest: float) -> View:
-    """The whole picture, with a border below or to the right where its sides differ by more than `longest` to 1.
+    """The whole picture, with borders on both sides of its shorter way where its sides differ by more than `longest` to 1.
 
-    The border follows the picture, so that coordinates in pixels stay what they are.
+    The borders are alike, to the pixel, so that a model that takes the middle of what it sees for the principal point is right.
     """
     if longest < 1:
         raise GeometryError(f"longest aspect ratio is {longest:g}; expected 1 or more")
     padded = max(width, math.ceil(height / longest)), max(height, math.ceil(width / longest))
-    return View((0, 0, *padded), *padded)
+    left, top = (padded[0] - width) // 2, (padded[1] - height) // 2
+    return View((-left, -top, padded[0] - left, padded[1] - top), *padded)
 
 
 def tiles(width: int, height: int, longest: float, overlap: float = 0.2) -> tuple[View, ...]:
