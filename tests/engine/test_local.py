@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from deixis.engine import LocalEngine, Reply
+from deixis.engine import AttentionTap, LocalEngine, Reply
 from deixis.errors import InputError, OptionError
 from deixis.model import Checkpoint, generate, open_checkpoint
 from tests.engine.checkpoints import write_checkpoint
@@ -157,3 +157,38 @@ def test_threads_take_turns(checkpoint: Checkpoint) -> None:
 
 def test_checkpoint_fixture_is_whole(tmp_path: Path) -> None:
     assert (write_checkpoint(tmp_path, card={"name": "x"}) / "deixis.json").is_file()
+
+
+def test_attention_is_that_of_the_reference(checkpoint: Checkpoint) -> None:
+    """The tap changes nothing, and each row of weights over the whole conversation is a causal softmax."""
+    inputs = checkpoint.processor.encode(about("Where is the cup?", 1))
+    everywhere = torch.arange(inputs.length)
+    tap = AttentionTap(range(inputs.length), everywhere)
+    with torch.inference_mode():
+        tapped, plain = checkpoint.model(inputs, attend=tap), checkpoint.model(inputs)
+    assert torch.equal(tapped, plain)
+    weights = tap.result((1, inputs.length))[:, :, 0]  # (layers, queries, keys)
+    assert weights.sum(-1) == pytest.approx(1.0, abs=1e-5)
+    assert weights[:, 0, 1:] == pytest.approx(0.0)
+    assert (weights[:, :, :][:, torch.ones(inputs.length, inputs.length).triu(1).bool().numpy()] == 0).all()
+
+
+def test_attention_while_answering_is_read_at_the_places_that_chose_the_tokens(checkpoint: Checkpoint) -> None:
+    engine, messages = LocalEngine(checkpoint), about("Where is the cup?", 1)
+    reply = engine.complete(messages, max_new_tokens=4)
+    seen = engine.attention(messages, reply.ids)
+    _, h, w = checkpoint.processor.encode(messages).image_grids[0]
+    layers = checkpoint.config.text.num_hidden_layers
+    assert seen.answer.shape == (layers, len(reply.ids), h // 2, w // 2)
+    assert seen.unasked.shape == (layers, h // 2, w // 2)
+    # A longer answer does not change where its first tokens were chosen.
+    assert engine.attention(messages, reply.ids[:2]).answer == pytest.approx(seen.answer[:, :2], abs=1e-6)
+    same(engine.complete(messages, max_new_tokens=12), reference(checkpoint, messages))  # the kept conversation is unharmed
+
+
+@pytest.mark.parametrize(("pictures", "answer"), [((), (5,)), ((1,), ())])
+def test_attention_needs_a_picture_and_an_answer(
+    checkpoint: Checkpoint, pictures: tuple[int, ...], answer: tuple[int, ...]
+) -> None:
+    with pytest.raises(InputError, match="attention"):
+        LocalEngine(checkpoint).attention(about("Where?", *pictures), answer)

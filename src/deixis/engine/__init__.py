@@ -1,5 +1,6 @@
 """Local inference: one conversation at a time, each picture seen once."""
 
+from deixis.engine.attention import Attention, AttentionTap
 from deixis.engine.local import LocalEngine, Reply
 
-__all__ = ["LocalEngine", "Reply"]
+__all__ = ["Attention", "AttentionTap", "LocalEngine", "Reply"]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deixis.engine.attention import Attention, AttentionTap
 from deixis.errors import InputError, OptionError
 from deixis.model import Checkpoint, KVCache, ModelInput, VisualFeatures
 
@@ -99,6 +100,27 @@ class LocalEngine:
             # The last token was chosen and never read.
             self._last = _Conversation([*ids, *reply.ids[:-1]], pictures, cache)
             return Reply(reply.ids, reply.logprobs, reply.top, reply.finish, clock.laps_ms, reused)
+
+    @torch.inference_mode()
+    def attention(self, messages: Sequence[Mapping[str, Any]], answer: Sequence[int]) -> Attention:
+        """Where the network looks in the first picture while it says `answer` (ids) to the conversation; reads it all once more.
+
+        Raises InputError without a picture or an answer. Leaves the kept conversation as it is.
+        """
+        with self._turn:
+            inputs = self.checkpoint.processor.encode(messages)
+            if not inputs.image_grids or not answer:
+                raise InputError("attention is shown for an answer about a picture: one of the two is missing")
+            pictures = tuple(_content(part) for kind in ("image", "video") for part in _pictures(messages, kind))
+            model = self.checkpoint.model
+            whole = inputs.followed_by(answer[:-1])  # the last token was chosen and never read
+            t, h, w = inputs.image_grids[0]
+            merge = self.checkpoint.config.vision.spatial_merge_size
+            patches = inputs.visual_index[: t * h * w // merge**2]
+            tap = AttentionTap([int(patches[-1]) + 1, *range(inputs.length - 1, whole.length)], patches)
+            model(whole.to(model.device), features=self._see(inputs, pictures), attend=tap)
+            weights = tap.result((h // merge, w // merge))
+            return Attention(weights[:, 1:], weights[:, 0])
 
     def _resume(
         self, kept: _Conversation | None, ids: list[int], pictures: tuple[bytes, ...], inputs: ModelInput

@@ -6,7 +6,7 @@ Knows shapes and their order. Does not know the network or text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,16 @@ class ModelInput:
             image_grids=self.image_grids,
             video_patches=None if self.video_patches is None else self.video_patches.to(device),
             video_grids=self.video_grids,
+        )
+
+    def followed_by(self, ids: Sequence[int]) -> ModelInput:
+        """The same conversation with more tokens of text at its end."""
+        after = torch.arange(len(ids), device=self.positions.device) + self.next_position
+        return replace(
+            self,
+            input_ids=torch.cat((self.input_ids, self.input_ids.new_tensor(list(ids)))),
+            positions=torch.cat((self.positions, after.expand(3, -1)), 1),
+            next_position=self.next_position + len(ids),
         )
 
     def split(self, count: int, config: Qwen3VLConfig) -> tuple[ModelInput, ModelInput]:
