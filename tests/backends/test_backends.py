@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from deixis.backends import (
     Completion,
     Conversation,
     FakeBackend,
+    Looking,
     ModelCard,
     TokenProb,
     TokenTexts,
@@ -27,6 +29,7 @@ from deixis.backends import (
     completion_of,
     tokens_under,
 )
+from deixis.backends.catalog import weights_identity
 from deixis.backends.local import LocalBackend, read_card
 from deixis.backends.openai import OpenAIBackend
 from deixis.errors import BackendError, CheckpointError, DeixisError, ModelNotFoundError, OptionError, OverloadError
@@ -115,6 +118,24 @@ def test_local_backend(directory: Path) -> None:
     assert backend.named(ModelCard("other")).card.name == "other"
 
 
+def test_local_backend_says_where_it_looked(directory: Path) -> None:
+    backend = LocalBackend.open(directory, device="cpu")
+    assert isinstance(backend, Looking)
+    look = backend.look(QUESTION, max_new_tokens=5)
+    assert look.reply
+    assert look.answer.shape[0] == look.unasked.shape[0]
+    assert look.answer.shape[2:] == look.unasked.shape[1:]
+    assert not isinstance(FakeBackend({"": "Yes"}), Looking)
+
+
+def test_the_axis_of_a_front_is_read(tmp_path: Path) -> None:
+    (tmp_path / "deixis.json").write_text(json.dumps({"box_front": "-x"}))
+    assert read_card(tmp_path).box_front == "-x"
+    (tmp_path / "deixis.json").write_text(json.dumps({"box_front": "up"}))
+    with pytest.raises(CheckpointError, match="box_front"):
+        read_card(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"virtual_camera": 3}', '{"virtual_camera": {"focal_over_long_side": "wide"}}'])
 def test_malformed_card(tmp_path: Path, content: str) -> None:
     (tmp_path / "deixis.json").write_text(content)
@@ -132,7 +153,7 @@ def test_impossible_virtual_camera(tmp_path: Path, focal: float) -> None:
 def test_card_without_file(tmp_path: Path) -> None:
     directory = tmp_path / "Qwen3-VL-2B-Thinking"
     directory.mkdir()
-    assert read_card(directory) == ModelCard("Qwen3-VL-2B-Thinking", thinking=True)
+    assert read_card(directory) == ModelCard("Qwen3-VL-2B-Thinking", thinking=True, directory=directory)
 
 
 # --- servers -----------------------------------------------------------------------------------------------------------
@@ -199,6 +220,59 @@ def test_openai_without_probabilities() -> None:
         reply = backend.complete(QUESTION, max_new_tokens=1)
         assert (reply.text, reply.tokens, reply.finish) == ("Yes", (), "length")
     assert ["logprobs" in body for body in bodies] == [True, False, False]
+
+
+SCHEMA = {"type": "array", "items": {"type": "object"}}
+
+
+def test_openai_schema_binds_the_reply() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(200, json=REPLY)
+
+    backend = server(answer)
+    assert backend.card.enforces_schema and backend.card.identity == "http://test/v1#m"
+    backend.complete(QUESTION, max_new_tokens=9)
+    backend.complete(QUESTION, max_new_tokens=9, schema=SCHEMA)
+    assert "response_format" not in sent[0]
+    named = sent[1]["response_format"]
+    assert (named["type"], named["json_schema"]["schema"]) == ("json_schema", SCHEMA)
+
+
+def test_openai_without_schemas_says_so_on_its_card() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        if "response_format" in sent[-1]:
+            return httpx.Response(400, text="response_format is not supported")
+        return httpx.Response(200, json=REPLY)
+
+    backend = server(answer)
+    for _ in range(2):
+        assert backend.complete(QUESTION, max_new_tokens=9, schema=SCHEMA).text == "杯 7"
+        assert not backend.card.enforces_schema
+    assert ["response_format" in body for body in sent] == [True, False, False]
+
+
+def test_local_backends_use_no_schema_and_say_so(directory: Path) -> None:
+    backend = LocalBackend.open(directory, device="cpu")
+    assert not backend.card.enforces_schema
+    bare, held = (backend.complete(QUESTION, max_new_tokens=9, schema=schema).text for schema in (None, SCHEMA))
+    assert bare == held
+
+
+def test_weights_have_an_identity_wherever_they_lie(directory: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    assert weights_identity(copy) == weights_identity(directory) != ""
+    shard = sorted(copy.glob("*.safetensors"))[-1]
+    raw = bytearray(shard.read_bytes())
+    raw[-1] ^= 1
+    shard.write_bytes(raw)
+    assert weights_identity(copy) != weights_identity(directory)
+    assert weights_identity(tmp_path) == ""
 
 
 def test_openai_reasoning() -> None:

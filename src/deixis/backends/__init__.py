@@ -1,6 +1,6 @@
 """One protocol for every model, and the way from a model's name to it."""
 
-from deixis.backends.base import Backend, Completion, Conversation, ModelCard, Pixels, TokenProb, Turn
+from deixis.backends.base import Backend, Completion, Conversation, Look, Looking, ModelCard, Pixels, Schema, TokenProb, Turn
 from deixis.backends.fake import FakeBackend, completion_of
 from deixis.backends.registry import resolve_model
 from deixis.backends.tokens import TokenTexts, tokens_under
@@ -10,8 +10,11 @@ __all__ = [
     "Completion",
     "Conversation",
     "FakeBackend",
+    "Look",
+    "Looking",
     "ModelCard",
     "Pixels",
+    "Schema",
     "TokenProb",
     "TokenTexts",
     "Turn",

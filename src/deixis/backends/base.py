@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from deixis.geometry import FrontAxis
+
 Pixels = npt.NDArray[np.uint8]
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length"]
+Schema = Mapping[str, Any]  # a JSON schema that a reply must match
+
+THINKING_TOKENS = 8_192  # on top of an answer's, for models that reason first
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +89,18 @@ class Completion:
         head, mark, tail = self.text.rpartition("</think>")
         if not mark:
             return self
-        answer = tail.lstrip("\n")
-        at, skip = 0, len(self.text) - len(answer)
-        tokens = []
-        for token in self.tokens:
-            at += len(token.text)
-            if at > skip:
-                tokens.append(replace(token, text=token.text[-(at - skip) :]) if at - len(token.text) < skip else token)
         reasoning = self.reasoning or head.removeprefix("<think>").strip("\n")
-        return replace(self, text=answer, tokens=tuple(tokens), reasoning=reasoning)
+        return replace(self.cut(len(self.text) - len(tail.lstrip("\n")), len(self.text)), reasoning=reasoning)
+
+    def cut(self, start: int, end: int) -> Completion:
+        """The same reply with text[start:end] alone; a token that reaches over the border keeps its part."""
+        tokens, at = [], 0
+        for token in self.tokens:
+            low, high = max(start - at, 0), min(end - at, len(token.text))
+            if low < high:
+                tokens.append(replace(token, text=token.text[low:high]))
+            at += len(token.text)
+        return replace(self, text=self.text[start:end], tokens=tuple(tokens))
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,10 @@ class ModelCard:
     `why` tells how the model was chosen. `virtual_focal` is the focal length of the camera in which the model answers
     3D questions, over the longer side of the picture; None where it is not known. `knows` names what the model was
     trained to see ("rendered worlds"), empty for a general one. A `thinking` model reasons before it answers, and needs
-    room for that.
+    room for that. `box_front` is the axis of its 3D boxes on which an object's front lies; None where their heading does not
+    tell a front from a back or a side. `directory` is where a local checkpoint lies, and what was measured of it beside it.
+    `identity` is the same for the same weights or the same served model and for no other; "" where nothing measured is to be
+    kept. `enforces_schema`: a schema given to `complete` binds the reply; elsewhere it is not used at all.
     """
 
     name: str
@@ -109,6 +121,14 @@ class ModelCard:
     virtual_focal: float | None = None
     knows: str = ""
     thinking: bool = False
+    box_front: FrontAxis | None = None
+    directory: Path | None = None
+    identity: str = ""
+    enforces_schema: bool = False
+
+    def room_for(self, tokens: int) -> int:
+        """So many tokens for the answer, and more for a model that reasons first."""
+        return tokens + THINKING_TOKENS if self.thinking else tokens
 
 
 @runtime_checkable
@@ -118,4 +138,27 @@ class Backend(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
-    def complete(self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0) -> Completion: ...
+    def complete(
+        self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0, schema: Schema | None = None
+    ) -> Completion:
+        """The model's reply. It matches `schema` where the card says that schemas are enforced."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Where a model looked in a conversation's first picture while it replied, by patches; the grid covers the whole picture.
+
+    `answer` (layers, tokens, rows, columns) is the attention of the reply's tokens, `unasked` (layers, rows, columns) that of a
+    token which had read no question yet. Both are means over heads.
+    """
+
+    reply: str
+    answer: npt.NDArray[np.float32]
+    unasked: npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A backend that holds its model's weights, and so can say where it looked."""
+
+    def look(self, conversation: Conversation, *, max_new_tokens: int) -> Look: ...

@@ -5,6 +5,7 @@ Knows names, caches and sizes on disk. Does not load anything, and needs neither
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ Source = Literal["embedded", "huggingface", "modelscope", "directory"]
 Hub = Literal["huggingface", "modelscope"]
 
 GIB = 2**30
+_IDENTITY_BYTES = 2**16
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
 
@@ -152,3 +154,18 @@ def weight_files(directory: Path) -> list[Path]:
         return [directory / SINGLE] if (directory / SINGLE).is_file() else []
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return []
+
+
+def weights_identity(directory: Path) -> str:
+    """The same for the same weights wherever they lie: a digest of the names, sizes and last 64 KiB of the weight files.
+
+    Reading all of them would take longer than loading; training changes every tensor, so the last ones tell. "" without weights.
+    """
+    digest = hashlib.sha256()
+    found = [path for path in weight_files(directory) if path.is_file()]
+    for path in found:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _IDENTITY_BYTES))
+            digest.update(f"{path.name} {size} ".encode() + file.read())
+    return f"weights:{digest.hexdigest()[:32]}" if found else ""

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from deixis.backends.base import Completion, Conversation, ModelCard, TokenProb
+from deixis.backends.base import Completion, Conversation, ModelCard, Schema, TokenProb
 from deixis.errors import BackendError
 
 Script = Mapping[str, str | Completion] | Sequence[str | Completion] | Callable[[Conversation], str | Completion]
@@ -24,7 +24,8 @@ class FakeBackend:
     """Answers from a script and keeps the conversations it was given in `asked`.
 
     The script is a mapping (the longest key that occurs in the conversation's text decides; "" is the default), a sequence
-    (one reply a call), or a function. A text becomes a completion with probability `probability` a token.
+    (one reply a call), or a function. A text becomes a completion with probability `probability` a token. `schemas` holds the
+    schema of each request, or None.
     """
 
     def __init__(self, script: Script, *, card: ModelCard | None = None, probability: float = 0.9) -> None:
@@ -32,14 +33,18 @@ class FakeBackend:
         self._card = card or ModelCard("fake", "scripted")
         self._probability = probability
         self.asked: list[Conversation] = []
+        self.schemas: list[Schema | None] = []
 
     @property
     def card(self) -> ModelCard:
         return self._card
 
-    def complete(self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0) -> Completion:
-        """The scripted reply; a limit or a temperature changes nothing in a script."""
+    def complete(
+        self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0, schema: Schema | None = None
+    ) -> Completion:
+        """The scripted reply; a limit, a temperature or a schema changes nothing in a script."""
         del max_new_tokens, temperature
+        self.schemas.append(schema)
         self.asked.append(conversation)
         reply = self._reply(conversation)
         if isinstance(reply, str):

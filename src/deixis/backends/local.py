@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from deixis.backends.base import Completion, Conversation, ModelCard, TokenProb
+from deixis.backends.base import Completion, Conversation, Look, ModelCard, Schema, TokenProb
 from deixis.backends.tokens import TokenTexts
-from deixis.engine import LocalEngine
+from deixis.engine import LocalEngine, can_constrain
 from deixis.errors import CheckpointError
+from deixis.geometry import FrontAxis
 from deixis.model import open_checkpoint
 
 CARD = "deixis.json"
+_FENCED = re.compile(r"\n*(?:```json\n)?(?P<json>.*?)(?:\n```)?", re.DOTALL)
 
 
 class LocalBackend:
-    """Answers with a `LocalEngine`."""
+    """Answers with a `LocalEngine`. It holds replies to schemas where llguidance is installed, and its card says whether."""
 
     def __init__(self, engine: LocalEngine, card: ModelCard) -> None:
         self._engine = engine
-        self._card = card
+        self._card = replace(card, enforces_schema=can_constrain())
         # Alternatives repeat: ten a token, mostly digits and punctuation.
         self._token_text = lru_cache(maxsize=65_536)(
             lambda number: engine.checkpoint.processor.decode([number], skip_special=False)
@@ -47,9 +51,19 @@ class LocalBackend:
         """The same engine under another card."""
         return LocalBackend(self._engine, card)
 
-    def complete(self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0) -> Completion:
+    def fresh(self) -> LocalBackend:
+        """The same checkpoint and card with nothing remembered: every picture is new to it."""
+        return LocalBackend(LocalEngine(self._engine.checkpoint), self._card)
+
+    def complete(
+        self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0, schema: Schema | None = None
+    ) -> Completion:
+        """The engine's reply. Under a schema its text is bare JSON that matches, unless it ended at its limit ("length")."""
         started = time.perf_counter()
-        reply = self._engine.complete(conversation.to_messages(), max_new_tokens=max_new_tokens, temperature=temperature)
+        schema = schema if self._card.enforces_schema else None
+        reply = self._engine.complete(
+            conversation.to_messages(), max_new_tokens=max_new_tokens, temperature=temperature, schema=schema
+        )
         count = len(reply.ids) - (reply.finish == "stop")
         texts = TokenTexts(self._engine.checkpoint.processor.decode)
         tokens = [
@@ -64,7 +78,26 @@ class LocalBackend:
             tokens[-1] = replace(tokens[-1], text=rest)
         timings = {**reply.timings_ms, "total": (time.perf_counter() - started) * 1000}
         text = "".join(token.text for token in tokens)
-        return Completion(text, tuple(tokens), reply.finish, self._card.name, timings).split()
+        whole = Completion(text, tuple(tokens), reply.finish, self._card.name, timings)
+        return whole.split() if schema is None else self._bare(whole, reply.ids)
+
+    def _bare(self, whole: Completion, ids: Sequence[int]) -> Completion:
+        """A reply under a schema without its thought, which is `reasoning`, and without its fence."""
+        end = self._engine.checkpoint.processor.tokenizer.token_id("</think>")
+        # The token, not its name: JSON may spell the name out in a string.
+        thought = "".join(token.text for token in whole.tokens[: ids.index(end) + 1]) if end in ids else ""
+        fenced = _FENCED.fullmatch(whole.text, len(thought))
+        assert fenced is not None  # the expression matches any text
+        reasoning = thought.removesuffix("</think>").removeprefix("<think>").strip("\n")
+        return replace(whole.cut(*fenced.span("json")), reasoning=reasoning)
+
+    def look(self, conversation: Conversation, *, max_new_tokens: int) -> Look:
+        """Reply greedily, then read conversation and reply once more with the attention's weights kept."""
+        messages = conversation.to_messages()
+        reply = self._engine.complete(messages, max_new_tokens=max_new_tokens)
+        said = reply.ids[: len(reply.ids) - (reply.finish == "stop")] or reply.ids
+        seen = self._engine.attention(messages, said)
+        return Look(self._engine.checkpoint.processor.decode(said).strip(), seen.answer, seen.unasked)
 
 
 def read_card(directory: Path) -> ModelCard:
@@ -73,7 +106,7 @@ def read_card(directory: Path) -> ModelCard:
     thinking = "thinking" in name.lower()
     path = directory / CARD
     if not path.is_file():
-        return ModelCard(name, thinking=thinking)
+        return ModelCard(name, thinking=thinking, directory=directory)
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         focal = (raw.get("virtual_camera") or {}).get("focal_over_long_side")
@@ -82,9 +115,13 @@ def read_card(directory: Path) -> ModelCard:
             virtual_focal=None if focal is None else float(focal),
             knows=str(raw.get("knows", "")),
             thinking=thinking,
+            box_front=raw.get("box_front"),
+            directory=directory,
         )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); expected JSON with name, knows and virtual_camera") from error
+    if card.box_front not in (None, *get_args(FrontAxis)):
+        raise CheckpointError(f"{path} has box_front {card.box_front!r}; expected one of {', '.join(get_args(FrontAxis))}")
     if card.virtual_focal is not None and not 0 < card.virtual_focal < float("inf"):
         raise CheckpointError(f"{path} has focal_over_long_side {card.virtual_focal}; expected a positive number")
     return card

@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import codecs
 import io
+import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from deixis.backends.base import Completion, Conversation, Finish, ModelCard, Pixels, TokenProb
+from deixis.backends.base import Completion, Conversation, Finish, ModelCard, Pixels, Schema, TokenProb
 from deixis.errors import BackendError, ModelNotFoundError, OptionError, OverloadError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _ALTERNATIVES = 10  # all ten digits of a coordinate
 _TIMEOUT_S = 300.0
+_SCHEMA_REFUSED = re.compile(r"response_format|json_schema|schema|grammar", re.IGNORECASE)
 
 
 class OpenAIBackend:
@@ -48,13 +51,21 @@ class OpenAIBackend:
         self._client = httpx.Client(headers=headers, timeout=_TIMEOUT_S, transport=transport)
         self._logprobs = True
         name = model or self._only_model()
-        self._card = ModelCard(name, why or f"served at {self._url}", thinking="thinking" in name.lower())
+        self._card = ModelCard(
+            name,
+            why or f"served at {self._url}",
+            thinking="thinking" in name.lower(),
+            identity=f"{self._url}#{name}",
+            enforces_schema=True,
+        )
 
     @property
     def card(self) -> ModelCard:
         return self._card
 
-    def complete(self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0) -> Completion:
+    def complete(
+        self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0, schema: Schema | None = None
+    ) -> Completion:
         started = time.perf_counter()
         body: dict[str, Any] = {
             "model": self._card.name,
@@ -62,14 +73,30 @@ class OpenAIBackend:
             "max_tokens": max_new_tokens,
             "temperature": temperature,
         }
-        wanted = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
-        response = self._request("POST", "/chat/completions", body | (wanted if self._logprobs else {}))
-        if self._logprobs and response.status_code == 400 and "logprob" in response.text:
+        response = self._request("POST", "/chat/completions", body | self._wishes(schema))
+        if response.status_code == 400 and self._logprobs and "logprob" in response.text:
             # Some servers refuse probabilities: the answer then comes without, and says so by `tokens` being empty.
             self._logprobs = False
-            response = self._request("POST", "/chat/completions", body)
+            response = self._request("POST", "/chat/completions", body | self._wishes(schema))
+        if (
+            response.status_code == 400
+            and schema is not None
+            and self._card.enforces_schema
+            and _SCHEMA_REFUSED.search(response.text)
+        ):
+            # Others refuse schemas, or know none: the card says from now on that a reply is not held to one.
+            self._card = replace(self._card, enforces_schema=False)
+            response = self._request("POST", "/chat/completions", body | self._wishes(schema))
         reply = self._json(response)
         return _completion(reply, self._card.name, (time.perf_counter() - started) * 1000)
+
+    def _wishes(self, schema: Schema | None) -> dict[str, Any]:
+        """What not every server grants: probabilities, and replies that match a schema."""
+        wishes: dict[str, Any] = {"logprobs": True, "top_logprobs": _ALTERNATIVES} if self._logprobs else {}
+        if schema is not None and self._card.enforces_schema:
+            named = {"name": "reply", "schema": dict(schema), "strict": True}
+            wishes["response_format"] = {"type": "json_schema", "json_schema": named}
+        return wishes
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deixis.backends.base import Backend
-from deixis.backends.catalog import GIB, Hub, cached_directory, local_checkpoints, nano_directory
+from deixis.backends.catalog import GIB, Hub, cached_directory, local_checkpoints, nano_directory, weights_identity
 from deixis.errors import ModelNotFoundError, OptionError
 
 CONFIGURED = "DEIXIS_MODEL"
@@ -85,7 +85,7 @@ def _local(directory: Path, name: str, why: str) -> Backend:
     from deixis.backends.local import LocalBackend
 
     backend = LocalBackend.open(directory)
-    return backend.named(replace(backend.card, name=name, why=why))
+    return backend.named(replace(backend.card, name=name, why=why, identity=weights_identity(directory)))
 
 
 def free_memory_bytes() -> tuple[int, str]:
