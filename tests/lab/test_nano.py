@@ -119,7 +119,7 @@ def test_companions_are_those_of_the_shipped_checkpoint(tmp_path: Path) -> None:
     for path in (tmp_path / "new" / "nano").iterdir():
         assert path.read_text(encoding="utf-8") == (NANO / path.name).read_text(encoding="utf-8"), path.name
     written = {path.name for path in (tmp_path / "new" / "nano").iterdir()}
-    apart = {"config.json", "model.safetensors.index.json", "training.json"}
+    apart = {"config.json", "model.safetensors.index.json", "training.json", "calibration.json", "grounding.json"}
     assert written == {path.name for path in NANO.glob("*.json")} - apart | {"chat_template.jinja"}
 
 

@@ -31,11 +31,18 @@ ProblemKind = Literal[
     "unit_range",  # fractions of 0–1 instead of 0–1000: scaled
     "out_of_range",  # outside of the picture: cut to it
     "empty",  # no width or height (left): dropped
-    "invalid_3d",  # size <= 0: dropped
+    "invalid_3d",  # size <= 0, or sizes and distances that nothing in a picture has: dropped
     "behind_camera",  # depth <= 0: dropped
     "duplicate",  # said more than once: kept once
     "no_label",
     "label_cleaned",  # control characters or more than 120 characters
+    "cut_off",  # the reply reached its limit of tokens: what would have followed is missing
+    "too_many",  # more objects than are worked with: the first are kept
+    "no_box",  # a point where a box was asked for: dropped
+    "out_of_view",  # nothing of the box falls into the picture: dropped
+    "unmatched_3d",  # a 3D box of none of the objects: dropped
+    "asked_again",  # 3D boxes where 2D ones were asked for: asked once more, held to a schema
+    "not_enforced",  # … but the model cannot be held to a schema, so that its 3D boxes are projected
 ]
 
 _KEYS: dict[str, Kind] = {
@@ -56,6 +63,7 @@ _LABELS = ("label", "name", "object", "text_content", "标签", "名称")
 _DIGITS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 _LABEL_LENGTH = 120
 _DUPLICATE_IOU = 0.95
+_SMALLEST_M, _FARTHEST_M = 1e-4, 1e5
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Parsed:
 class _Reading:
     width: int
     height: int
-    full: float
+    full: tuple[float, float]
     expect: Kind | None
     objects: list[ParsedObject] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -105,13 +113,15 @@ class _Reading:
         self.problems.append(Problem(kind, message, fragment[:200]))
 
 
-def parse_objects(text: str, width: int, height: int, *, expect: Kind | None = None, full: float = 1000.0) -> Parsed:
+def parse_objects(
+    text: str, width: int, height: int, *, expect: Kind | None = None, full: float | tuple[float, float] = 1000.0
+) -> Parsed:
     """The objects in a model's reply about a picture of width × height px.
 
-    2D coordinates run from 0 to `full` on each axis (1000; the GUI prompts use 999) and come out in pixels. The count of
+    2D coordinates run from 0 to `full` (1000; the GUI prompts use 999; x and y may differ) and come out in pixels. The count of
     numbers decides what an object is, not its key; where it is not what was `expect`ed, it is kept and a problem says so.
     """
-    reading = _Reading(width, height, full, expect)
+    reading = _Reading(width, height, full if isinstance(full, tuple) else (full, full), expect)
     roots = scan(text)
     if text.count("```") % 2:
         reading.problem("unclosed", "a code fence is opened and not closed; read to the end of the text")
@@ -190,6 +200,9 @@ def _read_object(reading: _Reading, text: str, label: Node | None, node: Node, k
             reading.problem("invalid_3d", f"sizes must be > 0, found {list(values[3:6])}; left out", fragment)
         elif values[2] <= 0:
             reading.problem("behind_camera", f"depth must be > 0, found {values[2]}; left out", fragment)
+        elif max(map(abs, values[:6])) > _FARTHEST_M or min(*values[3:6], values[2]) < _SMALLEST_M:
+            found = f"expected sizes and distances from {_SMALLEST_M:g} to {_FARTHEST_M:g} m, found {list(values[:6])}; left out"
+            reading.problem("invalid_3d", found, fragment)
         else:
             reading.objects.append(ParsedObject(name, kind, values, spans, box_3d=values))
         return
@@ -233,13 +246,14 @@ def _parse_float(digits: str) -> float:
 
 def _to_px(reading: _Reading, values: tuple[float, ...], fragment: str) -> tuple[list[float], list[float]]:
     """(x…, y…) in pixels, cut to the picture."""
-    full = reading.full
+    full = np.array(reading.full * (len(values) // 2))
+    given = np.array(values)
     if max(values) <= 1.0 and min(values) >= 0.0 and any(value % 1 for value in values):
         reading.problem("unit_range", "coordinates run from 0 to 1; scaled", fragment)
-        full = 1.0
-    if any(not 0 <= value <= full for value in values):
-        reading.problem("out_of_range", f"expected 0 to {full:g}; cut to the picture", fragment)
-    shares = [min(max(value, 0.0), full) / full for value in values]
+        full = np.ones_like(full)
+    if ((given < 0) | (given > full)).any():
+        reading.problem("out_of_range", f"expected 0 to {full[0]:g} and 0 to {full[1]:g}; cut to the picture", fragment)
+    shares = (np.clip(given, 0.0, full) / full).tolist()
     return [share * reading.width for share in shares[::2]], [share * reading.height for share in shares[1::2]]
 
 
@@ -259,28 +273,47 @@ def _without_duplicates(reading: _Reading) -> tuple[ParsedObject, ...]:
     """The objects said first; the same label at (nearly) the same place is one object."""
     kept: list[ParsedObject] = []
     seen: set[tuple[str, Kind, tuple[float, ...]]] = set()
-    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
+    placed: dict[tuple[object, ...], _Extents] = {}
     dropped = 0
     for item in reading.objects:
         same = (item.label, item.kind, item.values)
-        if same in seen or (item.box_px is not None and _overlaps(item.box_px, boxes.get(item.label, []))):
+        group, extent = _extent(item)
+        if same in seen or (extent is not None and not placed.setdefault(group, _Extents(len(extent))).add(extent)):
             dropped += 1
             continue
         seen.add(same)
         kept.append(item)
-        if item.box_px is not None:
-            boxes.setdefault(item.label, []).append(item.box_px)
     if dropped:
         reading.problem("duplicate", f"{dropped} of {len(reading.objects)} objects repeat another; kept once")
     return tuple(kept)
 
 
-def _overlaps(box: tuple[float, float, float, float], others: list[tuple[float, float, float, float]]) -> bool:
-    if not others:
-        return False
-    x1, y1, x2, y2 = box
-    o = np.array(others)  # (n, 4)
-    inner = np.clip(np.minimum(x2, o[:, 2]) - np.maximum(x1, o[:, 0]), 0, None)
-    inner = inner * np.clip(np.minimum(y2, o[:, 3]) - np.maximum(y1, o[:, 1]), 0, None)
-    union = (x2 - x1) * (y2 - y1) + (o[:, 2] - o[:, 0]) * (o[:, 3] - o[:, 1]) - inner
-    return bool((inner >= _DUPLICATE_IOU * union).any())
+class _Extents:
+    """Boxes (lower corner, upper corner; 2D or 3D) of which no two fill nearly the same place; quick for thousands."""
+
+    def __init__(self, numbers: int) -> None:
+        self._rows = np.empty((16, numbers))
+        self._count = 0
+
+    def add(self, extent: tuple[float, ...]) -> bool:
+        """False, and nothing added, where one of them fills nearly the same place."""
+        n = len(extent) // 2
+        low, high, o = np.array(extent[:n]), np.array(extent[n:]), self._rows[: self._count]  # (n,), (n,), (k, 2n)
+        inner = np.clip(np.minimum(high, o[:, n:]) - np.maximum(low, o[:, :n]), 0, None).prod(1)
+        union = (high - low).prod() + (o[:, n:] - o[:, :n]).prod(1) - inner
+        if (inner >= _DUPLICATE_IOU * union).any():
+            return False
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[self._count] = extent
+        self._count += 1
+        return True
+
+
+def _extent(item: ParsedObject) -> tuple[tuple[object, ...], tuple[float, ...] | None]:
+    """Among which others an object may be a duplicate, and its lower and upper corner; 3D boxes along their own axes."""
+    if item.box_3d is None:
+        return (item.label, item.kind), item.box_px
+    center, size, turns = item.box_3d[:3], item.box_3d[3:6], item.box_3d[6:]
+    sides = [tuple(c + sign * s / 2 for c, s in zip(center, size, strict=True)) for sign in (-1, 1)]
+    return (item.label, item.kind, *(round(turn, 1) for turn in turns)), (*sides[0], *sides[1])

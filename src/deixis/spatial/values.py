@@ -114,6 +114,11 @@ class Value:
     option: str = ""
 
 
+def in_metres(number: float, language: Language) -> str:
+    """A distance as an answer writes it."""
+    return f"{number:.2f} m" if language == "en" else f"{number:.2f}米"
+
+
 def half_width(text: str) -> str:
     """The same text with full-width punctuation, letters and digits as ASCII, character for character."""
     return text.translate(_HALF)
