@@ -15,6 +15,7 @@ from deixis.media import Picture, load_picture
 from deixis.spatial import draw, lettering
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance, as_percent
 from deixis.spatial.draw import checked_target, draw_answer, draw_locate, missing_letters, save_picture
+from deixis.spatial.free_space import Place
 from deixis.spatial.lettering import Lettering, missing
 from deixis.spatial.prompts import Language
 
@@ -78,6 +79,23 @@ def test_labels_stay_inside_and_off_one_another(monkeypatch: pytest.MonkeyPatch)
             assert y2 <= 480
             for a1, b1, a2, b2 in taken[:i]:
                 assert min(x2, a2) - max(x1, a1) <= 0 or min(y2, b2) - max(y1, b1) <= 0
+
+
+@pytest.mark.parametrize(("width", "probability", "color"), [(300, 0.95, (46, 160, 67)), (4000, 0.05, (214, 40, 40))])
+def test_places_are_filled_and_no_label_hides_them(width: int, probability: float, color: tuple[int, int, int]) -> None:
+    picture = grey(width, width * 3 // 4)
+    x, y, side = width * 0.5, width * 0.4, width * 0.06
+    outline = ((x - side, y - side), (x + side, y - side), (x + side, y + side), (x - side, y + side))
+    place = Place((x, y), outline, (0.0, 0.0, 1.0), (0.1, 0.1), 0.1, probability)
+    box = (x - 2 * side, y - 4 * side, x + 2 * side, y - 2 * side)  # its usual label would lie over the place
+    objects = (FoundObject("red cup", box), FoundObject("tall lamp", (x - side, 0.0, x + side, y - 2 * side)))
+    claim = Claim("red cup can stand there", "yes", "yes", True, subject=0, others=(1,))
+    answer = replace(answer_for(picture, []), objects=objects, claims=(claim,), places=(place,))
+    inside = np.asarray(draw_answer(picture, answer)).astype(int)[
+        int(y + side * 0.4) : int(y + side * 0.8), int(x - side * 0.8) : int(x + side * 0.8)
+    ]
+    expected = 128 + (np.array(color) - 128) * 110 / 255
+    assert np.abs(inside - expected).max(axis=2).mean() < 12
 
 
 def test_3d_boxes_and_locate() -> None:

@@ -47,6 +47,19 @@ def test_what_holds_is_listed_and_what_does_not_is_not() -> None:
     assert scene.stacks == ((0, 1),)
 
 
+def test_what_hides_what() -> None:
+    behind = ("ball", (-0.2 / 0.9 * 1.8 + 0.05, 0.15 * 1.8 / 0.9, 1.8, 0.2, 0.2, 0.2, 0, 0, 0))
+    scene = scene_of_boxes((BOXES[0], BOXES[2], behind))
+    rows = scene.to_json()
+    assert [(o["object"], o["by"]) for o in rows["occlusions"]] == [(2, 0)]
+    fractions = [item["visible_fraction"] for item in rows["objects"]]
+    assert fractions[:2] == [1, 1] and fractions[2] == pytest.approx(1 - rows["occlusions"][0]["share"], abs=0.01)
+    # In the picture both are upright rectangles: what the box covers of the ball is what their boxes share.
+    (bx1, by1, bx2, by2), (x1, y1, x2, y2) = scene.objects[0].box_px, scene.objects[2].box_px
+    covered = (min(bx2, x2) - max(bx1, x1)) * (min(by2, y2) - max(by1, y1)) / ((x2 - x1) * (y2 - y1))
+    assert 0.1 < covered < 0.9 and rows["occlusions"][0]["share"] == pytest.approx(covered, abs=0.05)
+
+
 def test_supports_are_direct() -> None:
     sure, not_sure = Margin(0.1, "m", True), Margin(0.0, "m", None)
     rows = [(2, 1), (1, 0), (2, 0), (3, 0)]

@@ -87,7 +87,7 @@ def test_three_is_the_published_one(name: str) -> None:
 # --- in a browser --------------------------------------------------------------------------------------------------------------
 
 
-def browse(scene: Scene, folder: Path, *options: str) -> tuple[str, str]:
+def browse(scene: Scene, folder: Path, *options: str, view: str = "") -> tuple[str, str]:
     """Open the page in headless Chromium: its document at the end, and what it said on the console."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
@@ -98,7 +98,7 @@ def browse(scene: Scene, folder: Path, *options: str) -> tuple[str, str]:
     command += ["--no-first-run", "--disable-quic", "--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
     command += ["--enable-logging=stderr", "--v=0", "--window-size=1280,800", "--virtual-time-budget=8000"]
     command += ["--no-sandbox"] * (os.geteuid() == 0)
-    done = subprocess.run([*command, *options, page.as_uri()], capture_output=True, text=True, timeout=180, check=True)
+    done = subprocess.run([*command, *options, page.as_uri() + view], capture_output=True, text=True, timeout=180, check=True)
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
@@ -109,7 +109,7 @@ def test_a_browser_draws_the_boxes_where_geometry_has_them(tmp_path: Path) -> No
     assert console == ""
     assert 'data-ready="3"' in document
     assert "data-fault" not in document
-    tags = re.findall(r"translate\(([-\d.]+)px, calc\((?:-100% \+ )?([-\d.]+)px", document)
+    tags = re.findall(r"translate\(([-\d.]+)px, ([-\d.]+)px\)", document)
     lefts = np.array([float(left) for left, _ in tags])
     hulls = [item.box_3d.project(scene.camera) for item in scene.objects if item.box_3d is not None]
     expected = np.array([hull[0] for hull in hulls if hull is not None])
@@ -121,6 +121,34 @@ def test_a_browser_draws_the_boxes_where_geometry_has_them(tmp_path: Path) -> No
     for color in PALETTE[: len(scene.objects)]:
         assert (np.abs(pixels - color).max(axis=2) < 40).sum() > 100, f"no lines in {color}"
     assert (np.abs(pixels - 128).max(axis=2) < 6).mean() > 0.3, "no photograph"
+
+
+@pytest.mark.slow
+def test_another_field_of_view_moves_the_boxes_along_their_rays(tmp_path: Path) -> None:
+    scene = scene_of_boxes()
+    document, console = browse(scene, tmp_path, "--dump-dom", view="#fov=90&object=1")
+    assert console == ""
+    assert ">90.0°</output>" in document
+    found = [float(metres) for metres in re.findall(r"<small>([\d.]+) m</small>", document)]
+    closer = (CAMERA.width / 2) / CAMERA.fx  # tan 45° is 1
+    assert found == pytest.approx([item.depth_m * closer for item in scene.objects if item.depth_m], abs=0.006)
+    assert document.count("<polygon") == 3  # seen from above
+    assert 'aria-pressed="true"' in document
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["1280,800", "390,844"])
+def test_from_the_side_the_whole_frustum_is_in_the_room_that_the_panel_leaves(size: str, tmp_path: Path) -> None:
+    shot = tmp_path / "shot.png"
+    _, console = browse(scene_of_boxes(), tmp_path, f"--window-size={size}", f"--screenshot={shot}", view="#view=side")
+    assert console == ""
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    wide, tall = (int(side) for side in size.split(","))
+    room = pixels[:, 330:] if wide > 760 else pixels[: int(tall * 0.53)]
+    photograph = np.abs(room - 128).max(axis=2) < 6
+    assert photograph.mean() > 0.05
+    for edge in (photograph[0], photograph[-1], photograph[:, 0], photograph[:, -1]):
+        assert edge.mean() < 0.02
 
 
 @pytest.mark.slow

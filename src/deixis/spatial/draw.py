@@ -19,6 +19,7 @@ from deixis.errors import OptionError
 from deixis.geometry import Box3D, Camera
 from deixis.media import Picture
 from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject, LocateAnswer, as_percent
+from deixis.spatial.free_space import NOT_AT_ALL, SURE, Place
 from deixis.spatial.lettering import Color, Lettering, missing
 from deixis.spatial.prompts import Language
 
@@ -37,6 +38,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (150, 105, 70),
 )
 _AGREES, _DISAGREES, _UNDECIDED = (46, 160, 67), (214, 40, 40), (140, 140, 140)
+_AGREEMENT_COLOR = {True: _AGREES, False: _DISAGREES, None: _UNDECIDED}
 _AGREEMENT: Mapping[Language, Mapping[bool | None, str]] = {
     "en": {True: "geometry agrees", False: "geometry disagrees", None: "geometry cannot tell"},
     "zh": {True: "几何吻合", False: "几何不符", None: "几何未定"},
@@ -74,12 +76,18 @@ class _Sheet:
 def draw_answer(picture: Picture, answer: Answer) -> Image.Image:
     """The picture with the answer's objects and relations, and the question and verdict below it."""
     sheet = _Sheet(picture.width, picture.height)
+    for place in reversed(answer.places):  # the best one on top
+        _place(sheet, place, best=place is answer.places[0])
     for claim in answer.claims:
-        _arrows(sheet, claim, answer.objects)
-    _objects(sheet, answer.objects, answer.camera)
+        if answer.places and claim.subject is not None:
+            x, y = answer.places[0].point_px
+            _arrow(sheet, answer.objects[claim.subject].box_px, (x, y, x, y), _AGREEMENT_COLOR[claim.agrees])
+        else:
+            _arrows(sheet, claim, answer.objects)
+    _objects(sheet, answer.objects, answer.camera, [_around(place) for place in answer.places[:1]])
     sure = " → ".join(part for part in answer.headline if part) + f"  ·  {as_percent(answer.confidence)}"
     said = [_spoken(claim, answer.language) for claim in answer.claims]
-    return _with_footer(sheet.over(picture.pixels), answer.question, [sure, *said])
+    return with_footer(sheet.over(picture.pixels), answer.question, [sure, *said])
 
 
 def _spoken(claim: Claim, language: Language) -> str:
@@ -94,7 +102,7 @@ def draw_locate(picture: Picture, found: LocateAnswer) -> Image.Image:
     _objects(sheet, found.objects, found.camera)
     count = len(found.objects)
     text = {"en": f"{count} found" if count else "absent", "zh": f"找到{count}个" if count else "没有"}[found.language]
-    return _with_footer(sheet.over(picture.pixels), found.what, [text])
+    return with_footer(sheet.over(picture.pixels), found.what, [text])
 
 
 def missing_letters(answer: Answer | LocateAnswer) -> str:
@@ -132,13 +140,14 @@ def _umask() -> int:
     return mask
 
 
-def _objects(sheet: _Sheet, objects: Sequence[FoundObject], camera: Camera) -> None:
+def _objects(sheet: _Sheet, objects: Sequence[FoundObject], camera: Camera, clear: Sequence[BoxPx] = ()) -> None:
+    """Every object; labels keep off one another and off what is to stay `clear`."""
     for i, item in enumerate(objects):
         color = PALETTE[i % len(PALETTE)]
         if item.box_3d is not None:
             _wireframe(sheet, item.box_3d, camera, color)
         _frame(sheet, item.box_px, color)
-    taken: list[BoxPx] = []
+    taken: list[BoxPx] = list(clear)
     for i, item in enumerate(objects):
         _plate(sheet, _caption(i, item), item.box_px, PALETTE[i % len(PALETTE)], taken, [o.box_px for o in objects])
 
@@ -170,6 +179,29 @@ def _wireframe(sheet: _Sheet, box: Box3D, camera: Camera, color: tuple[int, int,
         for b in (a ^ 1, a ^ 2, a ^ 4):
             if a < b:
                 sheet.lines([at[a], at[b]], (*color, 150), sheet.line_px * 0.5)
+
+
+def _place(sheet: _Sheet, place: Place, best: bool) -> None:
+    """Where a thing would stand: its footprint on the surface, and a pin in the middle; green where there is room."""
+    color = _AGREES if place.probability >= SURE else _DISAGREES if place.probability <= NOT_AT_ALL else _UNDECIDED
+    strength = 1.0 if best else 0.5
+    if len(place.outline_px) > 2:
+        corners = [(x * sheet.factor, y * sheet.factor) for x, y in place.outline_px]
+        sheet.pen.polygon(corners, fill=(*color, round(110 * strength)))
+        closed = [*place.outline_px, *place.outline_px[:2]]
+        sheet.lines(closed, (255, 255, 255, round(230 * strength)), sheet.line_px * 1.8)
+        sheet.lines(closed, (*color, round(255 * strength)), sheet.line_px)
+    x, y = place.point_px
+    for radius_px, ink in ((2.6, (255, 255, 255)), (1.9, color), (0.8, (255, 255, 255))):
+        reach = sheet.line_px * radius_px
+        at = [value * sheet.factor for value in (x - reach, y - reach, x + reach, y + reach)]
+        sheet.pen.ellipse(at, fill=(*ink, round(255 * strength)))
+
+
+def _around(place: Place) -> BoxPx:
+    points = np.array([place.point_px, *place.outline_px])
+    (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x1, y1, x2, y2
 
 
 def _plate(sheet: _Sheet, text: str, box: BoxPx, color: tuple[int, int, int], taken: list[BoxPx], boxes: Sequence[BoxPx]) -> None:
@@ -222,7 +254,7 @@ def _arrows(sheet: _Sheet, claim: Claim, objects: Sequence[FoundObject]) -> None
     """From the subject to what it is related to: green where geometry agrees, red where not, grey where it cannot tell."""
     if claim.subject is None or not claim.others:
         return
-    color = {True: _AGREES, False: _DISAGREES, None: _UNDECIDED}[claim.agrees]
+    color = _AGREEMENT_COLOR[claim.agrees]
     for other in claim.others[:4]:
         _arrow(sheet, objects[claim.subject].box_px, objects[other].box_px, color)
 
@@ -251,7 +283,7 @@ def _middle(box: BoxPx) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
-def _with_footer(image: Image.Image, question: str, said: Sequence[str]) -> Image.Image:
+def with_footer(image: Image.Image, question: str, said: Sequence[str]) -> Image.Image:
     """The picture with the question and what is said to it on a strip below, so that they hide nothing."""
     side = math.sqrt(image.width * image.height)
     small = Lettering(round(max(12.0, side * 0.026)))

@@ -16,7 +16,11 @@ The JSON of `Scene.to_json` (also what `deixis scene -o OUT.json` writes), schem
                nearest and farthest compare one object with all the others. What is not listed does not hold.
     supports   [{"object": id, "on": id, "margin": {"value", "unit"}}]: direct support; a book on a box on a box is two rows.
                Objects in no row stand on something that is not in the list: a table, the floor.
+    occlusions [{"object": id, "by": id, "share"}]: how much of an object's outline in the picture another hides, 3D boxes taken
+               as solid, from OCCLUDED up; `visible_fraction` of an object with a 3D box is what is left
     stacks     [[id, id, …], …]: the chains of supports from the bottom to the top
+    layout     the floor plan, or null where no object has a 3D box: room type, what stands along which side and in which corner,
+               neighbours and their distances, the camera's place and height, and what is assumed (fields: see layout.py)
     model, model_why, timings_ms, note?, problems?   as in `ask --json`
 """
 
@@ -24,18 +28,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from deixis.geometry import Camera, Located, Margin, Relation, margin
+from deixis.geometry import Camera, Located, Margin, Relation, margin, visibility_of_boxes
 from deixis.media import Picture
 from deixis.spatial.answer import FoundObject, LocateAnswer, Provenance
 from deixis.spatial.claims import located
+from deixis.spatial.layout import Layout, layout_of
 from deixis.spatial.prompts import Language
 
 SCHEMA = "deixis.scene/1"
 EVERYTHING: dict[Language, str] = {"en": "all objects", "zh": "所有物体"}  # wordings that nano was trained on
 _SIDED: tuple[Relation, ...] = ("left_of", "in_front_of")
 _STACKED: tuple[Relation, ...] = ("above", "on")
+OCCLUDED = 0.05  # boxes are larger than what they hold: less than this hides nothing for certain
 MAX_RELATED = 60  # pairs grow with the square: more objects than these have boxes, and a note says that relations are left out
 
 
@@ -89,6 +96,28 @@ class Scene:
         return unique_names(item.label for item in self.objects)
 
     @property
+    def layout(self) -> Layout | None:
+        """The floor plan; None where no object has a 3D box."""
+        return layout_of(self.objects)
+
+    @property
+    def occlusions(self) -> tuple[tuple[int, int, float], ...]:
+        """(object, what hides it, share of its outline), 3D boxes taken as solid; shares below OCCLUDED are left out."""
+        return tuple(
+            (i, j, share) for i, seen in self._visibilities.items() for j, share in seen.items() if i != j and share >= OCCLUDED
+        )
+
+    @cached_property
+    def _visibilities(self) -> dict[int, dict[int, float]]:
+        """For each object with a 3D box the shares of its outline by what is seen there, itself included."""
+        placed = {i: item.box_3d for i, item in enumerate(self.objects[:MAX_RELATED]) if item.box_3d is not None}
+        ids = list(placed)
+        seen = visibility_of_boxes(list(placed.values()), self.camera)
+        return {
+            i: {i: one.visible} | {ids[k]: share for k, share in one.hidden_by.items()} for i, one in zip(ids, seen, strict=True)
+        }
+
+    @property
     def stacks(self) -> tuple[tuple[int, ...], ...]:
         """Every chain of supports, bottom first."""
         above: dict[int, list[int]] = {}
@@ -101,9 +130,15 @@ class Scene:
         """The same scene with the time that the model took to load among its timings."""
         return replace(self, provenance=self.provenance.with_load_ms(load_ms))
 
+    def with_camera(self, camera: Camera) -> Scene:
+        """The same scene in another camera of the same picture, without asking the model again (see reproject.py)."""
+        from deixis.spatial.reproject import in_camera  # which reads answers, and so stands below them
+
+        return in_camera(self, camera)
+
     def to_json(self) -> dict[str, Any]:
         """See the module's text."""
-        names = self.names
+        names, layout = self.names, self.layout
         return {
             "schema": SCHEMA,
             "picture": {
@@ -114,10 +149,15 @@ class Scene:
             },
             "frame": "camera",
             "camera": self.camera.to_json(),
-            "objects": [{"id": i, "name": names[i], **item.to_json()} for i, item in enumerate(self.objects)],
+            "objects": [
+                {"id": i, "name": names[i], **replace(item, visible_fraction=self._visibilities.get(i, {}).get(i)).to_json()}
+                for i, item in enumerate(self.objects)
+            ],
             "relations": [relation.to_json() for relation in self.relations],
             "supports": [support.to_json() for support in self.supports],
+            "occlusions": [{"object": i, "by": j, "share": round(share, 3)} for i, j, share in self.occlusions],
             "stacks": [list(stack) for stack in self.stacks],
+            "layout": None if layout is None else layout.to_json(),
             **self.provenance.to_json(),
         }
 

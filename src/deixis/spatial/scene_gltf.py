@@ -19,6 +19,7 @@ from deixis.spatial.scene import SCHEMA, Scene, unique_names
 
 RESERVED = ("world", "camera", "frustum")  # node names of the scene's own; an object called "camera" becomes "camera (2)"
 TO_GLTF = np.diag([1.0, -1.0, -1.0, 1.0])  # camera frame (y down, z forward) to glTF: half a turn about x
+_VERTICES, _INDICES = 34_962, 34_963  # what a buffer view is for; trimesh leaves it out
 OPACITY = 0.45  # boxes are hulls, and things stand behind one another
 
 
@@ -53,12 +54,22 @@ def scene_glb(scene: Scene) -> bytes:
                 "aspectRatio": scene.camera.width / scene.camera.fx * scene.camera.fy / scene.camera.height,
                 "yfov": 2 * math.atan(scene.camera.height / 2 / scene.camera.fy),
             }
+        for primitive in (part for mesh in tree["meshes"] for part in mesh["primitives"]):
+            for accessor in primitive["attributes"].values():
+                _view_of(tree, accessor)["target"] = _VERTICES
+            if "indices" in primitive:
+                _view_of(tree, primitive["indices"])["target"] = _INDICES
         for node in tree["nodes"]:
             if node.get("name") in extras:
                 node["extras"] = extras[node["name"]]
 
     exported = trimesh.exchange.gltf.export_glb(made, include_normals=True, tree_postprocessor=complete)
     return bytes(exported)
+
+
+def _view_of(tree: dict[str, Any], accessor: int) -> dict[str, Any]:
+    view: dict[str, Any] = tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]
+    return view
 
 
 def frustum_depth_m(scene: Scene) -> float:

@@ -17,8 +17,9 @@ from importlib.resources import files
 from PIL import Image
 
 from deixis.media import Picture
-from deixis.spatial.claims import _SENTENCES
+from deixis.spatial.claims import SENTENCES
 from deixis.spatial.draw import PALETTE
+from deixis.spatial.layout import PLACES_ZH, ROOMS_ZH
 from deixis.spatial.scene import Scene
 
 PHOTO_PX = 2_048  # the backdrop's longer side at most; boxes keep the coordinates of the full picture
@@ -38,7 +39,7 @@ def scene_page(scene: Scene) -> str:
     data = {
         "scene": scene.to_json(),
         "photo": _photo_url(scene.picture),
-        "sentences": _SENTENCES,
+        "sentences": {"en": SENTENCES["en"], "zh": {**SENTENCES["zh"], **PLACES_ZH, **ROOMS_ZH}},
         "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in PALETTE],
     }
     parts = {
