@@ -18,6 +18,7 @@ def thing(label: str, x: float, y: float = 100, z: float | None = None, size: fl
 
 CUP, BOOK, LAMP = thing("red cup", 100), thing("book", 300), thing("lamp", 500)
 NEAR, FAR = thing("red cup", 100, z=0.5), thing("book", 300, z=1.0)
+BEHIND = thing("book", 120, z=1.0)
 ALL_THERE = "the picture shows everything that the question names"
 
 # question, answer, objects in order of mention, (claim, model, geometry, agrees) or None
@@ -77,6 +78,36 @@ CASES: list[tuple[str, str, list[FoundObject], tuple[str, str, str, bool | None]
     ("What hides the book?", "red cup", [thing("book", 120, z=1.0), NEAR], ("red cup hides part of book", "yes", "yes", True)),
     ("What hides the book?", "red cup", [thing("book", 120), CUP], ("red cup hides part of book", "yes", "undecided", None)),
     ("Is the book hidden?", "Yes", [BOOK], None),
+    ("Is the book hidden by the red cup?", "Yes", [BEHIND, NEAR], ("red cup hides part of book", "yes", "yes", True)),
+    ("Does the red cup hide the book?", "Yes", [NEAR, BEHIND], ("red cup hides part of book", "yes", "yes", True)),
+    ("Does the book hide the red cup?", "Yes", [BEHIND, NEAR], ("book hides part of red cup", "yes", "no", False)),
+    ("Does the book hide the red cup?", "No", [BEHIND, NEAR], ("book hides part of red cup", "no", "no", True)),
+    ("Does the red cup hide the book?", "No", [NEAR, BEHIND], ("red cup hides part of book", "no", "undecided", None)),
+    ("Does the red cup hide the book?", "No", [NEAR, FAR], ("red cup hides part of book", "no", "no", True)),
+    (
+        "书被红色杯子挡住了吗？",
+        "是",
+        [thing("书", 120, z=1.0), thing("红色杯子", 100, z=0.5)],
+        ("红色杯子挡住了书的一部分", "yes", "yes", True),
+    ),
+    (
+        "红色杯子挡住了书吗？",
+        "是",
+        [thing("红色杯子", 100, z=0.5), thing("书", 120, z=1.0)],
+        ("红色杯子挡住了书的一部分", "yes", "yes", True),
+    ),
+    ("Is the red cup inside the book?", "Yes", [NEAR, FAR], ("red cup is inside book", "yes", "no", False)),
+    ("Is the red cup inside the book?", "Yes", [CUP, BOOK], ("red cup is inside book", "yes", "undecided", None)),
+    ("Is the red cup far from the book?", "Yes", [NEAR, FAR], ("red cup is far from book", "yes", "yes", True)),
+    ("Is the red cup near the book?", "No", [NEAR, FAR], ("red cup is near book", "no", "no", True)),
+    ("Is the red cup touching the book?", "Yes", [NEAR, FAR], ("red cup touches book", "yes", "no", False)),
+    ("Is the red cup parallel to the book?", "Yes", [NEAR, FAR], ("red cup is aligned with book", "yes", "yes", True)),
+    (
+        "红色杯子在书里面吗？",
+        "否",
+        [thing("红色杯子", 100, z=0.5), thing("书", 300, z=1.0)],
+        ("红色杯子在书里面", "no", "no", True),
+    ),
     ("What color is the cup?", "red", [CUP], None),
     ("From which viewpoint is this?", "oblique", [], None),
     ("红色杯子在书的左边吗?", "是", [thing("红色杯子", 100), thing("书", 300)], ("红色杯子在书左边", "yes", "yes", True)),

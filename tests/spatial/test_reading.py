@@ -9,20 +9,33 @@ from deixis.geometry import Relation
 from deixis.lab.questions import counting, distance, occlusion, relation, viewpoint
 from deixis.spatial.prompts import Language
 from deixis.spatial.reading import MAX_QUESTION, QuestionKind, read_question
+from deixis.spatial.relation_words import AnyRelation
 
-CASES: list[tuple[str, QuestionKind, Relation | None]] = [
+CASES: list[tuple[str, QuestionKind, AnyRelation | None]] = [
     ("Is the mouse left of the keyboard?", "relation", "left_of"),
     ("Is the mouse on the left?", "relation", "left_of"),
     ("Is the mouse right next to the keyboard?", "relation", "next_to"),
     ("The mouse is behind the keyboard, right?", "relation", "behind"),
+    ("Is the cup inside the box?", "relation", "inside"),
+    ("Is the cup near the book?", "relation", "near"),
+    ("Is the cup near to the book?", "relation", "next_to"),
+    ("Is the cup far from the book?", "relation", "far"),
+    ("Is the cup touching the book?", "relation", "touching"),
+    ("Is the pen parallel to the book?", "relation", "aligned"),
+    ("杯子在盒子里吗?", "relation", "inside"),
+    ("图里有杯子吗?", "exists", None),
+    ("杯子碰到书了吗?", "relation", "touching"),
+    ("杯子离书很远吗?", "relation", "far"),
+    ("杯子在书附近吗?", "relation", "near"),
+    ("笔和书平行吗?", "relation", "aligned"),
     ("Is there a cup on the book?", "relation", "on"),
     ("Is there a cup on the table?", "exists", None),
     ("Is there a cup?", "exists", None),
     ("Can you see a lamp?", "exists", None),
     ("How many cups are on the book?", "count", None),
     ("How far is the cup?", "depth", None),
-    ("How far is it between the cup and the book?", "other", None),
-    ("杯子和书之间的距离是多少?", "other", None),
+    ("How far is it between the cup and the book?", "distance", None),
+    ("杯子和书之间的距离是多少?", "distance", None),
     ("Which object is nearest?", "relation", "nearest"),
     ("What hides the cup?", "hidden", None),
     ("How much of the cup is visible?", "visibility", None),
@@ -40,7 +53,7 @@ CASES: list[tuple[str, QuestionKind, Relation | None]] = [
 
 
 @pytest.mark.parametrize(("question", "kind", "relation_name"), CASES)
-def test_reading(question: str, kind: QuestionKind, relation_name: Relation | None) -> None:
+def test_reading(question: str, kind: QuestionKind, relation_name: AnyRelation | None) -> None:
     reading = read_question(question)
     assert (reading.kind, reading.relation) == (kind, relation_name)
 

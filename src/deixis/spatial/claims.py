@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast, get_args
 
 from deixis.errors import GeometryError
-from deixis.geometry import Located, Margin, Relation, gap_px, margin
+from deixis.geometry import Frame, FrameRelation, Located, Margin, Relation, gap_px, margin, margin_in
 from deixis.spatial.answer import Claim, FoundObject
 from deixis.spatial.prompts import Language
-from deixis.spatial.reading import QuestionKind, Reading, relation_in
+from deixis.spatial.reading import QuestionKind, Reading
+from deixis.spatial.relation_words import AnyRelation, relation_in
 from deixis.spatial.values import Value
 
 # A depth that the model says in words and one that its 3D box has are the same within this share.
@@ -21,7 +23,7 @@ DEPTH_SHARE, DEPTH_DOUBT = 0.15, 0.05
 APART_SHARE = 0.1
 _RELATION_WORDS = 40  # characters of an answer that is a relation ("to the left") rather than a sentence
 
-_SENTENCES: Mapping[Language, Mapping[str, str]] = {
+SENTENCES: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "left_of": "{a} is left of {b}",
         "right_of": "{a} is right of {b}",
@@ -33,6 +35,16 @@ _SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "under": "{a} is under {b}",
         "next_to": "{a} is next to {b}",
         "between": "{a} is between {b} and {c}",
+        "inside": "{a} is inside {b}",
+        "near": "{a} is near {b}",
+        "far": "{a} is far from {b}",
+        "touching": "{a} touches {b}",
+        "aligned": "{a} is aligned with {b}",
+        "facing": "{a} faces {b}",
+        "sees": "nothing stands between {a} and {b}",
+        "apart": "{a} is {c} from {b}",
+        "within": "{a} is less than {c} from {b}",
+        "beyond": "{a} is more than {c} from {b}",
         "nearest": "{a} is nearest to the camera",
         "farthest": "{a} is farthest from the camera",
         "exists": "the picture shows {a}",
@@ -53,6 +65,16 @@ _SENTENCES: Mapping[Language, Mapping[str, str]] = {
         "under": "{a}在{b}下面",
         "next_to": "{a}在{b}旁边",
         "between": "{a}在{b}和{c}之间",
+        "inside": "{a}在{b}里面",
+        "near": "{a}在{b}附近",
+        "far": "{a}离{b}很远",
+        "touching": "{a}碰到{b}",
+        "aligned": "{a}与{b}对齐",
+        "facing": "{a}面向{b}",
+        "sees": "{a}和{b}之间没有遮挡",
+        "apart": "{a}离{b}{c}",
+        "within": "{a}离{b}不到{c}",
+        "beyond": "{a}离{b}超过{c}",
         "nearest": "{a}离相机最近",
         "farthest": "{a}离相机最远",
         "exists": "图中有{a}",
@@ -111,12 +133,12 @@ def _relation(reading: Reading, value: Value, objects: Sequence[FoundObject]) ->
         said = value.kind
     else:
         return None
-    sentence = _sentence(reading.language, relation, *(objects[i].label for i in members))
+    said_so = sentence(reading.language, relation, *(objects[i].label for i in members))
     measured = _measured(relation, [located(objects[i]) for i in members])
     if measured is None or measured.decided is None:
-        return Claim(sentence, said, "undecided", None, margin=measured, subject=members[0], others=members[1:])
+        return Claim(said_so, said, "undecided", None, margin=measured, subject=members[0], others=members[1:])
     holds = "yes" if measured.decided else "no"
-    return Claim(sentence, said, holds, holds == said, margin=measured, subject=members[0], others=members[1:])
+    return Claim(said_so, said, holds, holds == said, margin=measured, subject=members[0], others=members[1:])
 
 
 def _all_there(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim:
@@ -127,20 +149,26 @@ def _all_there(reading: Reading, value: Value, objects: Sequence[FoundObject]) -
     if reading.kind == "hidden" and len(objects) == 1:
         found = "undecided"  # "is it hidden?" names one thing, "does it hide that?" two
     agrees = None if found == "undecided" else said == found
-    return Claim(_sentence(reading.language, "all"), said, found, agrees)
+    return Claim(sentence(reading.language, "all"), said, found, agrees)
 
 
-def _lone_choice(reading: Reading, relation: Relation, value: Value, objects: Sequence[FoundObject]) -> Claim:
+def _lone_choice(reading: Reading, relation: AnyRelation, value: Value, objects: Sequence[FoundObject]) -> Claim:
     """The model lists what it chose; with nothing beside it there is nothing to compare."""
     chosen = match_label(value.label, objects)
     name = value.label if chosen is None else objects[chosen].label
-    return Claim(_sentence(reading.language, relation, name), "yes", "undecided", None, subject=chosen)
+    return Claim(sentence(reading.language, relation, name), "yes", "undecided", None, subject=chosen)
 
 
-def _measured(relation: Relation, things: Sequence[Located]) -> Margin | None:
+def _measured(relation: AnyRelation, things: Sequence[Located]) -> Margin | None:
+    """None where geometry cannot tell, which the claim then says: no depth for one of them, or no side that is its front."""
     try:
-        return margin(relation, things[0], *things[1:])
-    except GeometryError:  # no depth for one of them: geometry cannot tell, which the claim says
+        if relation in get_args(Relation):
+            return margin(cast(Relation, relation), things[0], *things[1:])
+        boxes = [thing.box_3d for thing in things if thing.box_3d is not None]
+        if relation == "facing" or len(boxes) < len(things):
+            return None
+        return margin_in(Frame.of_camera(), cast(FrameRelation, relation), boxes[0], *boxes[1:])
+    except GeometryError:
         return None
 
 
@@ -149,8 +177,8 @@ def _exists(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> C
         return None
     said = "yes" if value.kind == "yes" else "no"
     found = "yes" if objects else "no"
-    name = objects[0].label if objects else _SENTENCES[reading.language]["named"]
-    return Claim(_sentence(reading.language, "exists", name), said, found, said == found, subject=0 if objects else None)
+    name = objects[0].label if objects else SENTENCES[reading.language]["named"]
+    return Claim(sentence(reading.language, "exists", name), said, found, said == found, subject=0 if objects else None)
 
 
 def _count(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
@@ -158,44 +186,43 @@ def _count(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Cl
     if number is None:
         return None
     said, found = f"{number:g}", str(len(objects))
-    return Claim(_sentence(reading.language, "count", said), said, found, said == found)
+    return Claim(sentence(reading.language, "count", said), said, found, said == found)
 
 
 def _depth(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
     if value.number is None or value.unit != "m" or not objects:
         return None
     said = f"{value.number:.2f} m" if reading.language == "en" else f"{value.number:.2f}米"
-    sentence = _sentence(reading.language, "depth", objects[0].label, said)
+    said_so = sentence(reading.language, "depth", objects[0].label, said)
     depth_m = objects[0].depth_m
     if depth_m is None:
-        return Claim(sentence, said, "undecided", None, subject=0)
+        return Claim(said_so, said, "undecided", None, subject=0)
     found = f"{depth_m:.2f} m" if reading.language == "en" else f"{depth_m:.2f}米"
     off = abs(depth_m - value.number) / max(depth_m, value.number, 1e-9)
     agrees = None if abs(off - DEPTH_SHARE) < DEPTH_DOUBT else off < DEPTH_SHARE
-    return Claim(sentence, said, found, agrees, subject=0)
+    return Claim(said_so, said, found, agrees, subject=0)
 
 
 def _hidden(reading: Reading, value: Value, objects: Sequence[FoundObject]) -> Claim | None:
     """Who hides whom can only be checked where both were located: things far apart in the picture hide nothing."""
-    if len(objects) < 2 or value.kind not in ("yes", "label"):
+    if len(objects) < 2 or value.kind not in ("yes", "no", "label"):
         return None
-    if value.kind == "label":
-        front = match_label(value.label, objects)
-    else:
-        front = 1  # "Is A hidden by B?"
+    front = match_label(value.label, objects) if value.kind == "label" else int(reading.hidden_by)
     if front is None:
         return None
+    said = "no" if value.kind == "no" else "yes"
     back = next(i for i in range(len(objects)) if i != front)
     a, b = located(objects[front]), located(objects[back])
-    sentence = _sentence(reading.language, "hides", a.label, b.label)
+    said_so = sentence(reading.language, "hides", a.label, b.label)
     size = sum(side for box in (a.box_px, b.box_px) for side in (box[2] - box[0], box[3] - box[1])) / 4
+    members: dict[str, Any] = {"subject": front, "others": (back,)}
     if gap_px(a.box_px, b.box_px) > APART_SHARE * size:
-        return Claim(sentence, "yes", "no", False, subject=front, others=(back,))
+        return Claim(said_so, said, "no", said == "no", **members)
     nearer = _measured("in_front_of", [a, b])
-    if nearer is None or nearer.decided is None:
-        return Claim(sentence, "yes", "undecided", None, margin=nearer, subject=front, others=(back,))
-    holds = "yes" if nearer.decided else "no"
-    return Claim(sentence, "yes", holds, nearer.decided, margin=nearer, subject=front, others=(back,))
+    if nearer is None or nearer.decided is None or (nearer.decided and said == "no"):
+        # What is nearer and overlaps may hide the other or pass beside it: boxes say so much and no more.
+        return Claim(said_so, said, "undecided", None, margin=nearer, **members)
+    return Claim(said_so, said, "yes" if nearer.decided else "no", nearer.decided == (said == "yes"), margin=nearer, **members)
 
 
 _CLAIMS: Mapping[QuestionKind, Callable[[Reading, Value, Sequence[FoundObject]], Claim | None]] = {
@@ -226,6 +253,7 @@ def _plain(label: str) -> str:
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words)
 
 
-def _sentence(language: Language, name: str, *labels: str) -> str:
+def sentence(language: Language, name: str, *labels: str) -> str:
+    """What a claim says, by the name of its relation in `SENTENCES`."""
     padded = (*labels, "?", "?", "?")
-    return _SENTENCES[language][name].format(a=padded[0], b=padded[1], c=padded[2])
+    return SENTENCES[language][name].format(a=padded[0], b=padded[1], c=padded[2])

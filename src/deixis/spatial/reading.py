@@ -12,33 +12,47 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deixis.errors import QuestionError
-from deixis.geometry import Relation
 from deixis.spatial.prompts import Language, guess_language
+from deixis.spatial.relation_words import AnyRelation, relation_in, words
+from deixis.spatial.space_reading import SpaceQuestion, read_space
 from deixis.spatial.values import half_width
 
-QuestionKind = Literal["relation", "exists", "count", "depth", "visibility", "hidden", "viewpoint", "other"]
+QuestionKind = Literal[
+    "relation", "exists", "count", "depth", "visibility", "hidden", "viewpoint", "distance", "sight", "free_space", "fit", "other"
+]
 
 MAX_QUESTION = 2_000  # characters; a question about a picture is a sentence or two
-
-
-def _words(en: str, zh: str) -> dict[Language, re.Pattern[str]]:
-    return {"en": re.compile(en, re.IGNORECASE), "zh": re.compile(zh)}
-
 
 # In this order: the first that matches decides. "How many metres" is a depth before it is a count, and how far two things are
 # from each other is neither a depth nor "between".
 _KINDS: tuple[tuple[QuestionKind, dict[Language, re.Pattern[str]]], ...] = (
-    ("other", _words(r"(how far|distance)\b.*\bbetween\b|\bhow far apart\b", r"之间的距离|之间有多远|相距|相隔")),
+    (
+        "free_space",
+        words(
+            r"\bwhere\b.*\b(can|could|should|may|might|do|to|will|would)\b.*\b(put|place|set|stand|lay|fit|go)\b|"
+            r"\b(free|empty|clear) (space|spot|place|area)s?\b",
+            r"(哪里|哪儿|何处|什么(地方|位置)|哪个(地方|位置)|哪块地方).*[放摆搁]|空[地位处闲]|空(着的)?(地方|位置)|"
+            r"(能|可以|该|要)[^,。?]*[放摆搁]在?(哪|什么地方|什么位置)",
+        ),
+    ),
+    (
+        "fit",
+        words(
+            r"^\W*(can|could|may|will|would|does|do)\b.*\b(fit|go|(be )?(put|placed?|set))\b|\b(room|space) for\b|\bfits?\b",
+            r"(能|可以|可否|能否|能不能|可不可以)[^,。?]*[放摆搁](?!大)|[放摆搁容]得?[下进][^,。]*[吗么]|[放摆]不[放摆]得下",
+        ),
+    ),
+    ("other", words(r"(how far|distance)\b.*\bbetween\b|\bhow far apart\b", r"之间的距离|之间有多远|相距|相隔")),
     (
         "visibility",
-        _words(
+        words(
             r"how much of|\bpercent|what (share|fraction|part) of|how visible|to what extent",
             r"百分|露出|可见(的|比例)|能看到多少|没有被挡住的部分|多大(一)?部分",
         ),
     ),
     (
         "hidden",
-        _words(
+        words(
             # "The yellow block" hides nothing.
             r"\b(hid(e|es|den|ing)|occlud|cover(s|ed|ing)\b|block(ed|ing)\b|blocks? (the|an?|any|some|part|our)\b)|"
             r"\b(obscur|obstruct|in the way)",
@@ -47,84 +61,59 @@ _KINDS: tuple[tuple[QuestionKind, dict[Language, re.Pattern[str]]], ...] = (
     ),
     (
         "viewpoint",
-        _words(
-            r"viewpoint|\bview\b|top-down|eye-level|\btilt|\bpitch\b|look(s|ing)? (straight )?down|horizontal|camera angle",
-            r"视角|俯视|平视|斜视|俯角|俯仰|倾斜|朝下|向下看|夹角",
+        words(
+            r"viewpoint|(?<!point of )\bview\b|top-down|eye-level|\btilt|\bpitch\b|look(s|ing)? (straight )?down|horizontal|"
+            r"camera angle",
+            r"视角(?!来?看)|俯视|平视|斜视|俯角|俯仰|倾斜|朝下|向下看|夹角",
         ),
     ),
     (
         "depth",
-        _words(
+        words(
             r"how (far|deep|distant)\b|how many (met|centimet)|\bdepth\b|\bdistance\b",
             r"多远|多少(米|厘米)|几米|深度|距离(是|有|为)?多少",
         ),
     ),
     (
         "count",
-        _words(r"how many|\bcount\b|number of", r"多少(个|只|本|台|支|把|件|部)|有多少|几(个|只|本|台|支|把|件|部)|数量|数一数"),
+        words(r"how many|\bcount\b|number of", r"多少(个|只|本|台|支|把|件|部)|有多少|几(个|只|本|台|支|把|件|部)|数量|数一数"),
     ),
 )
-_EXISTS = _words(
+_EXISTS = words(
     r"^(is|are) there\b|^(is|are|can) .*\b(visible|in (the|this) (picture|image|photo|scene)|see|find|spot)\b|\bdo you see\b|"
     r"\bdoes (the|this) (picture|image|photo|scene) (show|contain|have|include)\b",
     r"有没有|是否有|存在|有.*[吗么]|能看(到|见).*[吗么]|看得(到|见)",
 )
 
-# Verbs and phrases of each relation; the first that matches decides. "on the left" is no "on".
-_RELATIONS: tuple[tuple[Relation, dict[Language, re.Pattern[str]]], ...] = (
-    ("nearest", _words(r"\b(nearest|closest)\b|\bleast (far|distant)", r"最近|最靠近")),
-    ("farthest", _words(r"\b(farthest|furthest)\b|\bmost distant", r"最远")),
-    ("between", _words(r"\b(in )?between\b|in the middle of", r"之间|中间")),
-    ("left_of", _words(r"\bleft(most)?\b", r"左")),
-    ("right_of", _words(r"\bright(most)?\b(?! (next|behind|above|under|on|in front|beside|between)\b)", r"右")),
-    (
-        "in_front_of",
-        _words(
-            r"\bfront\b|\bforward\b|\b(nearer|closer)\b",
-            r"前(面|方|边)|靠前|(更|较)近",
-        ),
-    ),
-    ("behind", _words(r"\bbehind\b|\bback\b|\b(farther|further)\b|more distant", r"后(面|方|边)|靠后|背后|(更|较)远")),
-    (
-        "on",
-        _words(r"\bon top of\b|\b(rest|sit|stand|l)(s|ing|ting|ying|ies)? on\b|\bsupported by\b", r"(叠|压|搁)在[^,.?]*上"),
-    ),
-    ("above", _words(r"\babove\b|\bover\b|\bhigher\b", r"上方|之上|高于")),
-    ("below", _words(r"\bbelow\b|\blower\b", r"下方|低于")),
-    ("under", _words(r"\bunder\b|\bunderneath\b|\bbeneath\b|\bsupports?\b", r"下面|底下|之下|下边|支撑")),
-    ("next_to", _words(r"\bnext to\b|\bbeside\b|\bnear\b|\bclose to\b|\badjacent\b|\balongside\b", r"旁|挨着|靠近|紧邻|相邻")),
-    (
-        "on",
-        _words(
-            r"\bon (?!(the )?(table|desk|floor|ground|picture|image|photo)\b)",
-            r"(?<!从)(在|于)(?!桌|图|画|照)[^,.?]*上(面|边|头)?(?![方下])",
-        ),
-    ),
-)
 _DEPTH_RELATIONS = frozenset(
     {"nearest", "farthest", "in_front_of", "behind", "on", "under", "above", "below", "next_to", "between"}
+    | {"inside", "near", "far", "touching", "aligned", "facing"}
 )
-_CHOICE = _words(r"\b(which|what|who|name)\b|\bor (the|an?)\b", r"哪|什么|还是|谁")
+_HIDDEN_BY = words(r"\b(hidden|covered|blocked|obscured|occluded|obstructed)\b.*\b(by|behind)\b", r"被")
+_CHOICE = words(r"\b(which|what|who|name)\b|\bor (the|an?)\b", r"哪|什么|还是|谁")
 # Questions that yes and no may answer, although they hold "which" or "什么".
-_YES_OR_NO = _words(
+_YES_OR_NO = words(
     r"^\W*(is|are|was|were|do|does|did|has|have|can|could|will|would)\b|,\s*(right|correct|true|isn't it)\s*\??$|\bor not\b",
     r"([吗吧]|(?<![什怎多])么)\W*$|是否|是不是|有没有|能不能|会不会|在不在",
 )
-_TAG = re.compile(r",\s*(right|correct|true|isn't it|对吗|是吗)\s*[?.]*$", re.IGNORECASE)  # "…, right?" is no side
 _ZH_COLOR = re.compile(r"^.{1,2}色的?")
 _ZH_HAS = re.compile("有|是|放|摆")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A question as understood. `choice`: the answer is one of the things, not yes or no. `relation_at` is where it is named."""
+    """A question as understood. `choice`: the answer is one of the things, not yes or no. `relation_at` is where it is named.
+
+    `space` is set where geometry alone can answer: another's frame, metres between things, lines of sight (see frames.py).
+    """
 
     text: str
     language: Language
     kind: QuestionKind
-    relation: Relation | None = None
+    relation: AnyRelation | None = None
     choice: bool = False
     relation_at: tuple[int, int] = (0, 0)
+    space: SpaceQuestion | None = None
 
     @property
     def needs_depth(self) -> bool:
@@ -142,6 +131,11 @@ class Reading:
         """Whether yes and no do not answer it: "What is left of the lamp?", but not "Is there a cup which …?"."""
         return self.choice and not _YES_OR_NO[self.language].search(half_width(self.text))
 
+    @property
+    def hidden_by(self) -> bool:
+        """Whether what is hidden is named first: "Is the cup hidden by the book?"; else the one that hides it is."""
+        return bool(_HIDDEN_BY[self.language].search(self.text))
+
     def roles(self, labels: Sequence[str]) -> tuple[int, ...]:
         """Indices of `labels` (in order of mention) as subject first, then what it is related to."""
         order = list(range(len(labels)))
@@ -152,10 +146,9 @@ class Reading:
             # Models list objects in the order of mention, or from left to right: where the names are plain, the text decides.
             order.sort(key=lambda i: places[i] or 0)
             places = [places[i] for i in order]
-        first = [place for place in places if place is not None]
         if self.language == "en":
             # "To the left of the keyboard, is there a mouse?"
-            inverted = bool(first) and self.relation_at[0] < min(first)
+            inverted = places[0] is not None and self.relation_at[0] < places[0]
         else:
             # "键盘左边有鼠标吗?", where the usual order is "鼠标在键盘左边吗?"
             before, after = places[-2:]
@@ -184,6 +177,9 @@ def read_question(question: str) -> Reading:
     language = guess_language(text)
     plain = half_width(text)
     choice = bool(_CHOICE[language].search(plain))
+    if space := read_space(plain, language):
+        asked: QuestionKind = {"sight": "sight", "relation": "relation", "choice": "relation"}.get(space.kind, "distance")  # type: ignore[assignment]
+        return Reading(text, language, asked, space.relation, choice, space=space)
     for kind, patterns in _KINDS:
         if patterns[language].search(plain):
             return Reading(text, language, kind, choice=choice)
@@ -193,12 +189,3 @@ def read_question(question: str) -> Reading:
     if _EXISTS[language].search(plain):
         return Reading(text, language, "exists")
     return Reading(text, language, "other")
-
-
-def relation_in(text: str, language: Language) -> tuple[Relation, tuple[int, int]] | None:
-    """The relation that a text names, and where."""
-    untagged = _TAG.sub("", half_width(text))
-    for relation, patterns in _RELATIONS:
-        if match := patterns[language].search(untagged):
-            return relation, match.span()
-    return None
