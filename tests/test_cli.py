@@ -20,7 +20,9 @@ from safetensors.numpy import load_file, save_file
 
 import deixis.spatial.deixis
 from deixis.backends import FakeBackend, ModelCard, catalog, registry
+from deixis.backends.catalog import weights_identity
 from deixis.cli import commands, run
+from deixis.spatial import canary
 from tests.engine.checkpoints import write_checkpoint
 from tests.model import tiny
 
@@ -74,7 +76,7 @@ def test_ask_for_people(picture: Path, fake: FakeBackend, capsys: pytest.Capture
     assert err == ""
     words = [
         "Yes",
-        "likely (90%)",
+        "likely",
         "[red] cup is left of book",
         "✓",
         "64 96 192 192",
@@ -132,9 +134,14 @@ def test_save(picture: Path, fake: FakeBackend, capsys: pytest.CaptureFixture[st
 
 
 def test_a_real_checkpoint_end_to_end(
-    picture: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+    picture: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     directory = write_checkpoint(tmp_path_factory.mktemp("weights"), card={"name": "noise", "knows": "nothing"})
+    # Noise points at nothing, which would be found out: here it is said to have been measured.
+    monkeypatch.setitem(canary._MEASURED, weights_identity(directory), canary.TAKEN_FOR_GRANTED)
     assert run(["ask", str(picture), "Is the cup left of the book?", "--model", str(directory), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["model"] == directory.name
@@ -333,6 +340,68 @@ def test_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     next((base / "abc").glob("*.safetensors")).unlink()
     run(["models", "list", "--json"])
     assert {entry["state"] for entry in json.loads(capsys.readouterr().out)["here"]} == {"ready", "incomplete: pull again"}
+
+
+def test_models_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_machine: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    directory = write_checkpoint(tmp_path / "no-nano")
+    assert run(["models"]) == 0
+    assert "not checked yet" in capsys.readouterr().out
+    assert run(["models", "check", "nano", "--beside", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["grounding"]["scale"], row["grounding"]["pictures"]) == ("nano", None, 4)
+    assert (directory / canary.BESIDE).is_file()
+    assert run(["models"]) == 0
+    assert "grounding none, IoU 0.0" in capsys.readouterr().out
+    assert run(["models", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["here"][0]["grounding"]["pictures"] == 4
+
+
+def test_field_of_view(picture: Path, fake: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = picture.parent / "scene.json"
+    for command in (["ask", str(picture), "How far is the book?"], ["locate", str(picture), "cups", "--3d"]):
+        assert run([*command, "--json", "--fov", "90"]) == 0
+        camera = json.loads(capsys.readouterr().out)["camera"]
+        assert (camera["fx"], camera["fy"], camera["source"]) == (pytest.approx(320), pytest.approx(320), "user")
+        assert run([*command, "--fov", "90", "--camera", "640,640,320,240"]) == 2
+        assert "--fov" in capsys.readouterr().err
+        for angle in ("0", "180", "nan"):
+            assert run([*command, "--fov", angle]) == 2
+            assert "field of view" in capsys.readouterr().err
+    assert run(["scene", str(picture), "-o", str(scene), "--fov", "90"]) == 0
+    assert json.loads(scene.read_text())["camera"]["fx"] == pytest.approx(320)
+
+
+def test_reproject(picture: Path, fake: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, record = picture.parent / "scene.json", picture.parent / "record.json"
+    for command, wanted in (
+        (["ask", str(picture), "Is the red cup in front of the book?", "--json"], "depth_m"),
+        (["locate", str(picture), "cups", "--3d", "--json"], "depth_m"),
+        (["scene", str(picture), "-o", str(scene), "--json"], "layout"),
+    ):
+        capsys.readouterr()
+        assert run([*command, "--fov", "60"]) == 0
+        record.write_text(capsys.readouterr().out)
+        asked = len(fake.asked)
+        assert run(["reproject", str(record), "--fov", "90", "--json"]) == 0
+        row = json.loads(capsys.readouterr().out)
+        assert len(fake.asked) == asked
+        assert row["camera"]["fx"] == pytest.approx(320) and wanted in json.dumps(row)
+        # The same as asking with that camera, but for times, notes and rounding.
+        assert run([*command, "--fov", "90"]) == 0
+        again = json.loads(capsys.readouterr().out)
+        for mine, theirs in zip(row["objects"], again["objects"], strict=True):
+            assert mine["depth_m"] == pytest.approx(theirs["depth_m"], abs=2e-4)
+            assert mine["box_3d"] == pytest.approx(theirs["box_3d"], abs=2e-4)
+    assert run(["reproject", str(record), "--camera", "640,640,320,240"]) == 0
+    for arguments in ([], ["--fov", "200"], ["--fov", "50", "--camera", "640,640,320,240"]):
+        assert run(["reproject", str(record), *arguments]) == 2
+    for text in ("", "[]", "{}", '{"error": {}}', '{"camera": 3}', record.read_text().replace('"fx": ', '"fx": -')):
+        record.write_text(text)
+        assert run(["reproject", str(record), "--fov", "90"]) == 2
+        assert "record" in capsys.readouterr().err
 
 
 def test_models_pull(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 import deixis.backends
-from deixis.backends import FakeBackend
+from deixis.backends import FakeBackend, ModelCard
 from deixis.cli import run
 from deixis.lab import train as training
+from deixis.spatial import Deixis
 
 
 def lines(text: str) -> list[str]:
@@ -55,6 +56,12 @@ REFUSED = [
     (["bench", "accuracy", "--world", "moon"], "unknown world 'moon'"),
     (["bench", "accuracy", "--size", "x"], "size is 'x'"),
     (["bench", "accuracy", "--model", "no-such-model"], "no-such-model"),
+    (["lab", "calibrate"], "--out"),
+    (["lab", "calibrate", "--world", "moon", "--out", "OUT"], "unknown world 'moon'"),
+    (["lab", "calibrate", "--out", "OUT", "--readings", __file__], "holds no readings"),
+    (["bench", "verified", "--world", "moon"], "unknown world 'moon'"),
+    (["bench", "verified", "--merge", "OUT"], "does not exist"),
+    (["bench", "verified", "--merge", __file__], "holds no rows"),
 ]
 
 
@@ -80,7 +87,9 @@ def test_a_truth_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_groups_list_their_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([group, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in {"lab": ("make", "train", "tokenizer"), "bench": ("accuracy",)}[group])
+    assert all(
+        name in shown for name in {"lab": ("make", "train", "tokenizer", "calibrate"), "bench": ("accuracy", "verified")}[group]
+    )
 
 
 def test_drawing_needs_no_screen() -> None:
@@ -140,6 +149,47 @@ def test_accuracy_for_people(fake: FakeBackend, capsys: pytest.CaptureFixture[st
     assert run(BENCH) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("both languages", "locate", "iou50", "viewpoint", "accuracy"))
+
+
+VERIFIED = ["bench", "verified", "--world", "primitives", "--seed", "820003", "--size", "256x192"]
+
+
+def test_verified_runs_can_be_shared_out(fake: FakeBackend, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halves = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for first, path in enumerate(halves):
+        assert run([*VERIFIED, "--first", str(first), "--count", "1", "--rows", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("bare", "verified", "unsure", "harder", "90% intervals", "absent"))
+    assert fake.asked
+    assert run([*VERIFIED, "--count", "2", "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert run([*VERIFIED, "--json", "--merge", str(halves[0]), "--merge", str(halves[1])]) == 0
+    merged = json.loads(capsys.readouterr().out)
+    assert (whole["model"], whole["count"], merged["count"]) == ("fake", 2, 2)
+    assert (merged["all"], merged["harder"]) == (whole["all"], whole["harder"])
+
+
+def test_calibrate_writes_a_file_that_is_used(
+    fake: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    backend = FakeBackend({"": "Yes", "JSON": "[]"}, card=ModelCard("fake", directory=tmp_path))
+    monkeypatch.setattr(deixis.backends, "resolve_model", lambda _: backend)
+    readings = tmp_path / "readings.jsonl"
+    command = ["lab", "calibrate", "--world", "primitives", "--count", "12", "--seed", "820003", "--size", "256x192"]
+    command += ["--readings", str(readings), "--out", str(tmp_path)]
+    assert run(command) == 0
+    written = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
+    assert written["made"]["command"].startswith("deixis lab calibrate --world primitives --count 12 --seed 820003")
+    assert {"absent", "value"} <= set(written["claims"])  # it finds nothing, so that there are no claims about two things
+    assert Deixis(backend).calibration.fitted
+    asked, kept = len(backend.asked), readings.read_text(encoding="utf-8")
+    assert run(command) == 0  # from the readings alone
+    assert (len(backend.asked), readings.read_text(encoding="utf-8")) == (asked, kept)
+    (tmp_path / "model.safetensors").write_bytes(b"others")
+    capsys.readouterr()
+    assert run(command) == 2
+    assert "readings of other weights" in capsys.readouterr().err
 
 
 def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,13 @@ import math
 import pytest
 
 from deixis.backends import Completion, TokenProb, completion_of
-from deixis.spatial.answer import Claim
 from deixis.spatial.confidence import (
-    after_checking,
     mean_probability,
     near_probability,
     number_interval,
+    odds_between,
     span_probability,
+    word_masses,
     yes_no_probability,
 )
 
@@ -102,10 +102,29 @@ def test_near_needs_digit_tokens_with_alternatives() -> None:
     assert near_probability(Completion("1.1"), (0, 3), share=0.1) is None
 
 
-def test_checking_lowers_confidence() -> None:
-    agrees, disagrees, undecided = (Claim("", "yes", "", agreement) for agreement in (True, False, None))
-    assert after_checking(0.8, []) == 0.8
-    assert after_checking(0.8, [agrees]) == 0.8
-    assert after_checking(0.8, [agrees, undecided]) == pytest.approx(0.72)
-    assert after_checking(0.8, [agrees, disagrees, undecided]) == pytest.approx(0.4)
-    assert after_checking(None, []) == 0.5
+def test_masses_of_the_deciding_token() -> None:
+    reply = completion(("**", 1.0, {"**": 1.0}), ("Yes", 0.6, {"Yes": 0.6, " no": 0.15, "absent": 0.2, "yes": 0.05}))
+    assert word_masses(reply) == pytest.approx({"yes": 0.65, "no": 0.15, "absent": 0.2})
+    assert word_masses(completion(("是", 0.9, {"是": 0.9, "没有": 0.1})))["absent"] == pytest.approx(0.1)
+    # Without alternatives, what the word leaves is shared; without probabilities nothing is known but the word.
+    assert word_masses(completion_of("No", probability=0.8)) == pytest.approx({"yes": 0.1, "no": 0.8, "absent": 0.1})
+    assert word_masses(Completion("No.")) == pytest.approx({"yes": 0.25, "no": 0.5, "absent": 0.25})
+    assert word_masses(Completion("")) == word_masses(Completion("red cup"))
+    assert word_masses(Completion("red cup"))["yes"] == word_masses(Completion("red cup"))["no"]
+
+
+ODDS = [
+    ("red cup", "blue cup", math.log(0.6 / 0.3)),
+    ("blue cup", "red cup", -math.log(0.6 / 0.3)),
+    ("red cup", "red book", math.log(0.8 / 0.2)),  # they part at the second token
+    ("red cup", "green cup", math.log(0.6 / 0.3)),  # not among the likeliest: no likelier than the least of them
+    ("blue cup", "green cup", 0.0),  # neither was said
+    ("the red cup", "the blue cup", math.log(0.6 / 0.3)),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "odds"), ODDS)
+def test_odds_between_labels(a: str, b: str, odds: float) -> None:
+    said = [("red", 0.6, {"red": 0.6, "blue": 0.3}), (" cup", 0.8, {" cup": 0.8, " book": 0.2})]
+    reply = completion(("the ", 1.0, {}), *said) if a.startswith("the") else completion(*said)
+    assert odds_between(reply, a, b) == pytest.approx(odds)

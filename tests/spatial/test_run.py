@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from deixis.backends import Completion, FakeBackend, ModelCard, completion_of
+from deixis.backends.local import LocalBackend
 from deixis.media import load_picture
+from deixis.model import open_checkpoint
 from deixis.spatial import Deixis, LocateAnswer
 from deixis.spatial.run import BOXES_SCHEMA, MAX_OBJECTS
+from tests.engine.checkpoints import write_checkpoint
+from tests.engine.scripted import ScriptedEngine
 
 PICTURE = load_picture(np.zeros((480, 640, 3), np.uint8))
 CAMERA = (640, 640, 320, 240)
@@ -55,6 +60,16 @@ def test_a_model_that_no_schema_binds_is_not_asked_twice() -> None:
     assert backend.schemas == [None]
     assert found.objects[0].depth_m == 1.0
     assert kinds(found) == ["kind_mismatch", "not_enforced"]
+
+
+def test_a_local_model_is_held_to_2d_boxes(tmp_path: Path) -> None:
+    """The whole way: it says 3D boxes again, fenced, and the lock leaves it only the 2D ones that it wants less."""
+    engine = ScriptedEngine(open_checkpoint(write_checkpoint(tmp_path)), [f"```json\n[{CUP_3D}]\n```", f"```json\n[{CUP}]\n```"])
+    backend = LocalBackend(engine, NANO)
+    found = Deixis(backend).locate(PICTURE, "cups", camera=CAMERA)
+    assert kinds(found) == ["kind_mismatch", "asked_again"]
+    (cup,) = found.objects
+    assert (cup.label, cup.box_px, cup.box_3d) == ("cup", pytest.approx((64, 96, 192, 192)), None)
 
 
 # --- nothing is dropped silently --------------------------------------------------------------------------------------------

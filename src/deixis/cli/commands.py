@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,8 @@ from typer.core import TyperGroup
 from deixis.errors import DeixisError, OptionError
 
 if TYPE_CHECKING:
+    from deixis.backends import Backend
+    from deixis.geometry import Camera
     from deixis.spatial import LocateAnswer
     from deixis.spatial.answer import Answer
 
@@ -73,13 +76,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Ask where, and get an answer that you can check.",
 )
-models_app = typer.Typer(help="What is on this machine, what can be pulled, and what each is for.", add_completion=False)
-app.add_typer(models_app, name="models")
 
 Image = Annotated[str, typer.Argument(help="A picture file.", show_default=False)]
 Model = Annotated[str, typer.Option(help="auto, nano, a directory, a hub id, or http://host:8000/v1#name.")]
 CameraText = Annotated[str | None, typer.Option("--camera", metavar="FX,FY,CX,CY", help="The picture's camera, in pixels.")]
+Fov = Annotated[float | None, typer.Option("--fov", metavar="DEG", help="Instead: its horizontal field of view in degrees.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Explain = Annotated[
+    str | None, typer.Option(metavar="OUT.png", help="Save a heat map of where the model looked while it answered.")
+]
 Save = Annotated[str | None, typer.Option(metavar="OUT.png", help="Save the picture with boxes and answer.")]
 
 
@@ -106,21 +111,26 @@ def ask(
     question: Annotated[str, typer.Argument(help="A question, in English or Chinese.", show_default=False)],
     model: Model = "auto",
     camera: CameraText = None,
+    fov: Fov = None,
     as_json: Json = False,
     save: Save = None,
+    explain: Explain = None,
 ) -> None:
     """Answer a question about a picture, with boxes, checked claims and a confidence."""
     from deixis.spatial import Deixis
     from deixis.spatial.reading import read_question
 
-    picture, known_camera = _picture(image, camera, save)
+    picture, known_camera = picture_and_camera(image, camera, save, fov)
+    _check_explanation(explain)
     read_question(question)  # an empty one is refused before a model is loaded
     deixis = Deixis(model)
+    _check_explanation(explain, deixis.backend)
     answer = deixis.ask(picture, question, camera=known_camera).with_load_ms(deixis.load_ms)
     if save is not None:
         from deixis.spatial.draw import draw_answer, save_picture
 
         save_picture(draw_answer(picture, answer), save)
+    _save_explanation(explain, deixis.backend, picture, answer)
     _show(answer, as_json, save)
 
 
@@ -131,77 +141,61 @@ def locate(
     three_d: Annotated[bool, typer.Option("--3d", help="3D boxes too, in metres.")] = False,
     model: Model = "auto",
     camera: CameraText = None,
+    fov: Fov = None,
     as_json: Json = False,
     save: Save = None,
+    explain: Explain = None,
 ) -> None:
     """Find every instance of something: boxes in pixels, or the word that it is absent."""
     from deixis.spatial import Deixis
     from deixis.spatial.reading import read_question
 
-    picture, known_camera = _picture(image, camera, save)
+    picture, known_camera = picture_and_camera(image, camera, save, fov)
+    _check_explanation(explain)
     read_question(what)
     deixis = Deixis(model)
+    _check_explanation(explain, deixis.backend)
     found = deixis.locate(picture, what, three_d=three_d, camera=known_camera).with_load_ms(deixis.load_ms)
     if save is not None:
         from deixis.spatial.draw import draw_locate, save_picture
 
         save_picture(draw_locate(picture, found), save)
+    _save_explanation(explain, deixis.backend, picture, found)
     _show(found, as_json, save)
 
 
-@models_app.callback(invoke_without_command=True)
-def _models(ctx: typer.Context, as_json: Json = False) -> None:
-    if ctx.invoked_subcommand is None:
-        list_models(as_json=as_json)
-
-
-@models_app.command("list")
-def list_models(as_json: Json = False) -> None:
-    """What is on this machine, and what can be pulled."""
-    from deixis.backends.catalog import KNOWN, local_checkpoints
-    from deixis.cli.report import show_models, state_of
-
-    local = local_checkpoints()
-    free_bytes = None
-    if any(checkpoint.source != "embedded" for checkpoint in local):
-        from deixis.backends.registry import free_memory_bytes
-
-        free_bytes = free_memory_bytes()[0]
-    if as_json:
-        here = [
-            {
-                "name": checkpoint.name,
-                "directory": str(checkpoint.directory),
-                "source": checkpoint.source,
-                "bytes": checkpoint.bytes,
-                "state": state_of(checkpoint, free_bytes),
-            }
-            for checkpoint in local
-        ]
-        known = [{"name": entry.hub_id, "bytes": entry.bytes, "for": entry.purpose} for entry in KNOWN]
-        _print_json({"here": here, "known": known})
-    else:
-        show_models(_console(), local, free_bytes)
-
-
-@models_app.command("pull")
-def pull_model(
-    name: Annotated[str, typer.Argument(help="Qwen/Qwen3-VL-2B-Instruct, or modelscope:Qwen/…", show_default=False)],
+@app.command()
+def reproject(
+    record: Annotated[str, typer.Argument(help="What ask, locate --3d or scene wrote as JSON; - reads it from stdin.")],
+    camera: CameraText = None,
+    fov: Fov = None,
     as_json: Json = False,
 ) -> None:
-    """Download a checkpoint. A pull that broke off goes on where it stopped."""
-    from deixis.backends.pull import pull
+    """The same answer, objects or scene in another camera, without asking the model again."""
+    from deixis.spatial.reproject import read_record
+    from deixis.spatial.scene import Scene
 
-    directory = pull(name, lambda line: typer.echo(line, err=True))
-    if as_json:
-        _print_json({"name": name, "directory": str(directory)})
+    found = read_record(_json_of(record))
+    chosen = _camera(camera, fov, found.camera.width, found.camera.height)
+    if chosen is None:
+        raise OptionError("no camera is given; expected --fov DEG or --camera FX,FY,CX,CY")
+    moved = found.with_camera(chosen)
+    if as_json or isinstance(moved, Scene):
+        print_json(moved.to_json())
     else:
-        typer.echo(f"{name} is at {directory}; use it with --model {name}")
+        _show(moved, False, None)
 
 
-def _picture(image: str, camera: str | None, save: str | None) -> tuple[Any, Any]:
+def _json_of(path: str) -> object:
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        return json.loads(text)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def picture_and_camera(image: str, camera: str | None, save: str | None, fov: float | None = None) -> tuple[Any, Any]:
     """The picture and the user's camera, if any; everything that can be refused before a model is loaded, is."""
-    from deixis.geometry import Camera
     from deixis.media import load_picture
 
     if save is not None:
@@ -209,7 +203,36 @@ def _picture(image: str, camera: str | None, save: str | None) -> tuple[Any, Any
 
         checked_target(save)
     picture = load_picture(image)
-    return picture, None if camera is None else Camera.from_text(camera, picture.width, picture.height)
+    return picture, _camera(camera, fov, picture.width, picture.height)
+
+
+def _camera(camera: str | None, fov: float | None, width: int, height: int) -> Camera | None:
+    from deixis.geometry import Camera
+
+    if camera is not None and fov is not None:
+        raise OptionError("--camera and --fov are both given; expected one of them: each says the focal length")
+    if fov is not None:
+        return Camera.from_fov(width, height, fov, "x")
+    return None if camera is None else Camera.from_text(camera, width, height)
+
+
+def _check_explanation(target: str | None, backend: Backend | None = None) -> None:
+    """Refuse a heat map that cannot be saved, or that the backend cannot give, before anything is asked."""
+    if target is not None:
+        from deixis.spatial.draw import checked_target
+        from deixis.spatial.explain import explainable
+
+        checked_target(target)
+        if backend is not None:
+            explainable(backend)
+
+
+def _save_explanation(target: str | None, backend: Backend, picture: Any, answer: Answer | LocateAnswer) -> None:
+    if target is not None:
+        from deixis.spatial.draw import save_picture
+        from deixis.spatial.explain import draw_heat, explain
+
+        save_picture(draw_heat(picture, explain(backend, picture, answer)), target)
 
 
 def _show(answer: Answer | LocateAnswer, as_json: bool, saved: str | None) -> None:
@@ -218,23 +241,25 @@ def _show(answer: Answer | LocateAnswer, as_json: bool, saved: str | None) -> No
     from deixis.spatial.draw import missing_letters
 
     if as_json:
-        _print_json(answer.to_json())
+        print_json(answer.to_json())
         return
     if saved is not None and (lost := missing_letters(answer)):
         saved += f" (no font here has {lost}: install a Chinese font such as fonts-noto-cjk to see these labels)"
     if isinstance(answer, LocateAnswer):
-        show_locate(_console(), answer, saved)
+        show_locate(terminal(), answer, saved)
     else:
-        show_answer(_console(), answer, saved)
+        show_answer(terminal(), answer, saved)
 
 
-def _console() -> Any:
+def terminal() -> Any:
+    """Where text for people goes."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """One line of JSON on stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
@@ -268,7 +293,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _failed(kind: str, message: str, code: int, arguments: Sequence[str]) -> int:
     line = " ".join(message.split())
     if "--json" in arguments:
-        _print_json({"error": {"type": kind, "message": line}})
+        print_json({"error": {"type": kind, "message": line}})
     typer.echo(f"deixis: {line}", err=True)
     return code
 

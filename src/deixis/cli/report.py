@@ -14,6 +14,7 @@ from rich.text import Text
 from deixis.backends.catalog import GIB, KNOWN, LocalCheckpoint
 from deixis.geometry import Camera
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance, as_percent
+from deixis.spatial.canary import Grounding
 from deixis.spatial.prompts import Language
 
 _WORDS: Mapping[str, Mapping[Language, str]] = {
@@ -61,6 +62,8 @@ _CHINESE: Mapping[str, str] = {
     "widths": "倍宽度",
     "sizes": "倍尺寸",
     "spans": "倍间距",
+    "share": "体积占比",
+    "deg": "度",
     "named by the caller": "由您指定",
     "auto: no other Qwen3-VL checkpoint is on this machine": "auto:本机没有其他Qwen3-VL模型",
 }
@@ -69,6 +72,7 @@ _STEPS: Mapping[str, str] = {
     "ask": "提问",
     "evidence": "取证",
     "evidence_3d": "三维取证",
+    "ask_again": "复问",
     "locate": "定位",
     "locate_3d": "三维定位",
     "total": "合计",
@@ -92,11 +96,11 @@ def show_answer(console: Console, answer: Answer, saved: str | None = None) -> N
     if answer.claims:
         parts.append(_claims(answer.claims, language))
     if answer.objects:
-        parts.append(_objects(answer.objects, language))
-    parts.append(_line("camera", _camera(answer.camera, language), language))
+        parts.append(objects_table(answer.objects, language))
+    parts.append(line_of("camera", camera_text(answer.camera, language), language))
     if answer.reasoning:
-        parts.append(_line("reasoning", answer.reasoning, language))
-    console.print(Group(*parts, *_footer(answer.provenance, language, saved)))
+        parts.append(line_of("reasoning", answer.reasoning, language))
+    console.print(Group(*parts, *footer(answer.provenance, language, saved)))
 
 
 def show_locate(console: Console, found: LocateAnswer, saved: str | None = None) -> None:
@@ -108,14 +112,16 @@ def show_locate(console: Console, found: LocateAnswer, saved: str | None = None)
         head = _WORDS["absent" if found.absent else "unread"][language]
     parts: list[RenderableType] = [Text(head, style="bold")]
     if found.objects:
-        parts.append(_objects(found.objects, language))
+        parts.append(objects_table(found.objects, language))
     if found.three_d:
-        parts.append(_line("camera", _camera(found.camera, language), language))
-    console.print(Group(*parts, *_footer(found.provenance, language, saved)))
+        parts.append(line_of("camera", camera_text(found.camera, language), language))
+    console.print(Group(*parts, *footer(found.provenance, language, saved)))
 
 
-def show_models(console: Console, local: Sequence[LocalCheckpoint], free_bytes: int | None) -> None:
-    """What is on this machine, and what can be pulled."""
+def show_models(
+    console: Console, local: Sequence[LocalCheckpoint], groundings: Sequence[Grounding | None], free_bytes: int | None
+) -> None:
+    """What is on this machine and how well it points at things, where that was measured; and what can be pulled."""
     here = Table(title="On this machine", title_justify="left", box=None, pad_edge=False)
     for column in ("model", "size", "state", "for"):
         here.add_column(column, overflow="fold")
@@ -124,7 +130,12 @@ def show_models(console: Console, local: Sequence[LocalCheckpoint], free_bytes: 
         purpose = "rendered worlds, tests and demos; offline, on any CPU"
         if checkpoint.source != "embedded":
             purpose = purposes.get(checkpoint.name.removeprefix("modelscope:"), "a Qwen3-VL checkpoint")
-        here.add_row(Text(checkpoint.name), _size(checkpoint.bytes), state_of(checkpoint, free_bytes), purpose)
+        here.add_row(
+            Text(checkpoint.name),
+            _size(checkpoint.bytes),
+            state_of(checkpoint, free_bytes),
+            purpose,
+        )
     names = {checkpoint.name.removeprefix("modelscope:") for checkpoint in local}
     more = Table(title="\nTo pull with `deixis models pull NAME`", title_justify="left", box=None, pad_edge=False)
     for column in ("model", "size", "for"):
@@ -133,7 +144,12 @@ def show_models(console: Console, local: Sequence[LocalCheckpoint], free_bytes: 
         if known.hub_id not in names and known.hub_id.endswith("Instruct"):
             more.add_row(known.hub_id, _size(known.bytes), known.purpose)
     also = "Each also as …-Thinking, which reasons before it answers: slower, better at puzzles."
-    console.print(Group(here, more, Text(f"\n{also}\nA server's model: --model http://host:8000/v1#name")))
+    told = [
+        f"{checkpoint.name}: grounding {grounding.text if grounding else 'not checked yet (`deixis models check`)'}"
+        for checkpoint, grounding in zip(local, groundings, strict=True)
+    ]
+    console.print(Group(here, *([Text()] if told else []), *(Text(line) for line in told)))
+    console.print(Group(more, Text(f"\n{also}\nA server's model: --model http://host:8000/v1#name")))
 
 
 def state_of(checkpoint: LocalCheckpoint, free_bytes: int | None) -> str:
@@ -174,7 +190,8 @@ def _in(language: Language, word: str) -> str:
     return _CHINESE.get(word, word) if language == "zh" else word
 
 
-def _objects(objects: Sequence[FoundObject], language: Language) -> Table:
+def objects_table(objects: Sequence[FoundObject], language: Language) -> Table:
+    """Label, box, score and, where there is one, depth of each object."""
     deep = any(item.depth_m is not None for item in objects)
     table = _table(("object", "box", "score", *(("depth",) if deep else ())), language)
     for item in objects:
@@ -186,25 +203,28 @@ def _objects(objects: Sequence[FoundObject], language: Language) -> Table:
     return table
 
 
-def _camera(camera: Camera, language: Language) -> str:
+def camera_text(camera: Camera, language: Language) -> str:
+    """The camera's numbers and where they come from."""
     numbers = f"fx {camera.fx:.0f} fy {camera.fy:.0f} cx {camera.cx:.0f} cy {camera.cy:.0f} px"
     return f"{numbers}, {_SOURCES[camera.source][language]}"
 
 
-def _footer(provenance: Provenance, language: Language, saved: str | None) -> list[Text]:
+def footer(provenance: Provenance, language: Language, saved: str | None) -> list[Text]:
+    """Model, times, repairs and notes, and where a file was saved."""
     steps = (
         f"{_STEPS.get(step, step) if language == 'zh' else step} {value:.0f} ms" for step, value in provenance.timings_ms.items()
     )
     lines = [
-        _line("Model", f"{provenance.model} ({_in(language, provenance.model_why)})", language),
-        _line("time", " · ".join(steps), language),
+        line_of("Model", f"{provenance.model} ({_in(language, provenance.model_why)})", language),
+        line_of("time", " · ".join(steps), language),
     ]
-    lines += [_line("repaired", problem.message, language) for problem in provenance.problems[:5]]
-    lines += [_line("note", note, language) for note in provenance.notes]
+    lines += [line_of("repaired", problem.message, language) for problem in provenance.problems[:5]]
+    lines += [line_of("note", note, language) for note in provenance.notes]
     if saved is not None:
-        lines.append(_line("saved", saved, language))
+        lines.append(line_of("saved", saved, language))
     return lines
 
 
-def _line(word: str, text: str, language: Language) -> Text:
+def line_of(word: str, text: str, language: Language) -> Text:
+    """One line that starts with a dim word."""
     return Text.assemble((f"{_WORDS[word][language]}: ", "dim"), text)

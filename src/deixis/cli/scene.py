@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deixis.cli.commands import CameraText, Image, Json, Model, _console, _picture, _print_json
+from deixis.cli.commands import CameraText, Fov, Image, Json, Model, picture_and_camera, print_json, terminal
 from deixis.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from deixis.spatial.layout import Layout
     from deixis.spatial.prompts import Language
     from deixis.spatial.scene import Scene
 
@@ -34,6 +36,7 @@ def scene_command(
     out: Out,
     model: Model = "auto",
     camera: CameraText = None,
+    fov: Fov = None,
     language: LabelLanguage = "en",
     as_json: Json = False,
 ) -> None:
@@ -41,38 +44,61 @@ def scene_command(
     from deixis.spatial import Deixis
 
     target, spoken = _target(out), _language(language)
-    picture, known_camera = _picture(image, camera, None)
+    picture, known_camera = picture_and_camera(image, camera, None, fov)
     deixis = Deixis(model)
     scene = deixis.scene(picture, camera=known_camera, language=spoken).with_load_ms(deixis.load_ms)
     _write(target, _encoded(scene, target.suffix.lower()))
     if as_json:
-        _print_json(scene.to_json())
+        print_json(scene.to_json())
     else:
-        show_scene(_console(), scene, str(target))
+        show_scene(terminal(), scene, str(target))
 
 
 def show_scene(console: Console, scene: Scene, saved: str) -> None:
     """Objects, what holds between them, supports, camera, model and times, for people."""
     from rich.text import Text
 
-    from deixis.cli.report import _camera, _footer, _line, _objects
-    from deixis.spatial.claims import _SENTENCES
+    from deixis.cli.report import camera_text, footer, line_of, objects_table
+    from deixis.spatial.claims import SENTENCES
 
     names, language = scene.names, scene.language
     nothing = Text("没有找到物体" if language == "zh" else "nothing found")
-    console.print(_objects(scene.objects, language) if scene.objects else nothing)
+    console.print(objects_table(scene.objects, language) if scene.objects else nothing)
     held = [relation for relation in scene.relations if relation.margin.decided]
     for relation in held[:_SHOWN]:
-        sentence = _SENTENCES[language][relation.relation].format(a=names[relation.subject], b=names[relation.objects[0]])
+        sentence = SENTENCES[language][relation.relation].format(a=names[relation.subject], b=names[relation.objects[0]])
         console.print(Text(f"{sentence} ({relation.margin.value:+.2f} {relation.margin.unit})"))
     if len(held) > _SHOWN:
         more = len(held) - _SHOWN
         console.print(Text(f"… 另有{more}个关系" if language == "zh" else f"… and {more} more relations", style="dim"))
     for stack in scene.stacks:
         console.print(Text(" → ".join(names[i] for i in stack)))
-    console.print(_line("camera", _camera(scene.camera, language), language))
-    for line in _footer(scene.provenance, language, saved):
+    if scene.layout is not None:
+        console.print(Text("\n".join(layout_lines(scene.layout, names, language))))
+    console.print(line_of("camera", camera_text(scene.camera, language), language))
+    for line in footer(scene.provenance, language, saved):
         console.print(line)
+
+
+def layout_lines(layout: Layout, names: Sequence[str], language: Language) -> list[str]:
+    """The plan in words: the room, what stands where, and the camera's own place."""
+    from deixis.spatial.layout import PLACES_ZH, ROOMS_ZH
+
+    known = "" if layout.room_type == "unknown" else f"{layout.room_type}: "
+    places = "; ".join(f"{place}: {', '.join(names[i] for i in things)}" for place, things in layout.places.items())
+    if language == "en":
+        return [
+            f"{known}{places}",
+            f"camera {layout.camera_height_m:.2f} m above the {layout.ground_name}, {layout.low_m[1]:.2f} m before the near "
+            f"side, looking {layout.camera_tilt_deg:.0f}° down",
+        ]
+    known = ROOMS_ZH.get(layout.room_type, "")
+    places = ";".join(f"{PLACES_ZH[place]}:{'、'.join(names[i] for i in things)}" for place, things in layout.places.items())
+    return [
+        f"{known + ':' if known else ''}{places}",
+        f"相机高出{'桌面' if layout.kind == 'tabletop' else '地面'}{layout.camera_height_m:.2f}米,"
+        f"在近侧之前{layout.low_m[1]:.2f}米,向下看{layout.camera_tilt_deg:.0f}°",
+    ]
 
 
 def _target(out: str) -> Path:

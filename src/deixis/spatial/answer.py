@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from deixis.geometry import Box3D, Camera
 from deixis.geometry.relations import Margin
+from deixis.spatial.calibration import Opinion
+from deixis.spatial.free_space import Place
 from deixis.spatial.parse import Problem
 from deixis.spatial.prompts import Language
 
@@ -80,6 +82,9 @@ class Claim:
     margin: Margin | None = None
     subject: int | None = None
     others: tuple[int, ...] = ()
+    interval_m: Interval | None = None  # where 90% of what geometry measures lies
+    probability: float | None = None  # of the claim, all readings together
+    looked_again: tuple[Opinion, ...] = ()  # what else was asked about it
 
     def to_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -91,6 +96,12 @@ class Claim:
         }
         if self.margin is not None:
             row["margin"] = {"value": round(self.margin.value, 4), "unit": self.margin.unit}
+        if self.interval_m is not None:
+            row["interval_m"] = [round(edge, 4) for edge in self.interval_m]
+        if self.probability is not None:
+            row["probability"] = round(self.probability, 4)
+        if self.looked_again:
+            row["looked_again"] = [opinion.to_json() for opinion in self.looked_again]
         return row
 
 
@@ -103,6 +114,7 @@ class Provenance:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    model_metres: bool = False  # metric figures hold for the model's own camera, which is not known
 
     def with_load_ms(self, load_ms: float) -> Provenance:
         """`load` before the other steps; `total` is of the question alone."""
@@ -114,6 +126,8 @@ class Provenance:
             "model_why": self.model_why,
             "timings_ms": {step: round(value, 1) for step, value in self.timings_ms.items()},
         }
+        if self.model_metres:
+            row["metres"] = "model"
         if self.notes:
             row["note"] = "; ".join(self.notes)
         if self.problems:
@@ -125,8 +139,9 @@ class Provenance:
 class Answer:
     """The answer to a question about one picture.
 
-    `verdict` is yes, no, absent, unsure, or the value that was asked for ("3", "0.85 m", "red cup"). `confidence` (0 to 1) is the
-    probability of the verdict's tokens, lowered where geometry does not bear the answer out; it is not calibrated yet.
+    `verdict` is yes, no, absent, unsure, or the value that was asked for ("3", "0.85 m", "red cup"). `confidence` (0 to 1) weighs
+    the model's words against geometry and against what it said when asked again; where `calibrated`, by weights that were fitted
+    to this very model on pictures with exact truth, and of answers with confidence 0.8 about 80% are right.
     """
 
     question: str
@@ -139,6 +154,8 @@ class Answer:
     camera: Camera
     provenance: Provenance
     reasoning: str = ""
+    calibrated: bool = False
+    places: tuple[Place, ...] = ()  # where a thing may stand, the roomiest first
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -156,17 +173,27 @@ class Answer:
         """The same answer with the time that the model took to load among its timings."""
         return replace(self, provenance=self.provenance.with_load_ms(load_ms))
 
+    def with_camera(self, camera: Camera) -> Answer:
+        """The same answer in another camera of the same picture, without asking the model again (see reproject.py)."""
+        from deixis.spatial.reproject import in_camera  # which reads answers, and so stands below them
+
+        return in_camera(self, camera)
+
     def to_json(self) -> dict[str, Any]:
-        """The contract's fields, and after them why this model, notes, parser problems and reasoning, where there are any."""
+        """The contract's fields, and after them question, why this model, notes, problems and reasoning, where there are any."""
         row = {
             "answer": self.answer,
             "verdict": self.verdict,
             "confidence": round(self.confidence, 4),
+            "calibrated": self.calibrated,
             "objects": [item.to_json() for item in self.objects],
             "claims": [claim.to_json() for claim in self.claims],
             "camera": self.camera.to_json(),
             **self.provenance.to_json(),
+            "question": self.question,
         }
+        if self.places:
+            row["places"] = [place.to_json() for place in self.places]
         return row | ({"reasoning": self.reasoning} if self.reasoning else {})
 
 
@@ -186,9 +213,15 @@ class LocateAnswer:
         """The same answer with the time that the model took to load among its timings."""
         return replace(self, provenance=self.provenance.with_load_ms(load_ms))
 
+    def with_camera(self, camera: Camera) -> LocateAnswer:
+        """The same objects in another camera of the same picture, without asking the model again (see reproject.py)."""
+        from deixis.spatial.reproject import in_camera  # which reads answers, and so stands below them
+
+        return in_camera(self, camera)
+
     def to_json(self) -> dict[str, Any]:
         """`objects`, `absent`, `model`, `timings_ms`; with 3D boxes also the `camera` that they hold for."""
         row: dict[str, Any] = {"objects": [item.to_json() for item in self.objects], "absent": self.absent}
         if self.three_d:
             row["camera"] = self.camera.to_json()
-        return row | self.provenance.to_json()
+        return row | self.provenance.to_json() | {"what": self.what}

@@ -1,4 +1,4 @@
-"""From token probabilities to scores, intervals and a confidence. Not calibrated: these are the model's own probabilities.
+"""From token probabilities to scores, intervals and log-odds. Not calibrated: these are the model's own probabilities.
 
 Knows tokens and spans of text. Does not know pictures or relations.
 """
@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from deixis.backends import Completion, TokenProb, tokens_under
-from deixis.spatial.answer import Claim, Interval
+from deixis.spatial.answer import Interval
 
 Span = tuple[int, int]
 
 _YES = frozenset({"yes", "yeah", "true", "correct", "是", "有", "对", "能", "会", "在"})
 _NO = frozenset({"no", "not", "none", "false", "absent", "nope", "否", "不", "没", "没有", "不是", "无"})
 
-# The rule is crude on purpose until it is calibrated: geometry that contradicts the model halves its probability, geometry that
-# cannot tell takes a tenth.
-DISAGREES, UNDECIDED = 0.5, 0.9
+_ABSENT = frozenset({"absent", "none", "没有", "没", "无"})
+_UNSEEN = 1e-5  # of a word that is not among the likeliest
 
 
 def span_probability(completion: Completion, span: Span) -> float | None:
@@ -117,14 +116,48 @@ def _quantile(pieces: Sequence[tuple[float, float, float]], share: float) -> flo
     return pieces[-1][1]
 
 
-def after_checking(probability: float | None, claims: Sequence[Claim]) -> float:
-    """The confidence of an answer: its tokens' probability, times 0.5 if a claim is contradicted, or 0.9 if one is undecided.
+def word_masses(completion: Completion) -> dict[Literal["yes", "no", "absent"], float]:
+    """The probabilities of yes, no and absent at the token that decides; without alternatives, what is left is shared."""
+    masses: dict[Literal["yes", "no", "absent"], float] = {"yes": 0.0, "no": 0.0, "absent": 0.0}
+    tokens = [token for token in completion.tokens if _word_of(token.text)] or list(completion.tokens[:1])
+    if not tokens:
+        tokens = [TokenProb(completion.text.split()[0].strip(".,。，") if completion.text.split() else "", math.log(0.5))]
+    token = tokens[0]
+    for text, logprob in token.top or ((token.text, token.logprob),):
+        if word := _word_of(text):
+            masses[word] += math.exp(min(logprob, 0.0))
+    if not token.top:
+        left = (1 - math.exp(min(token.logprob, 0.0))) / 2
+        masses = {word: mass or left for word, mass in masses.items()}
+    return {word: max(mass, _UNSEEN) for word, mass in masses.items()}
 
-    Without token probabilities the model's own part is taken as 0.5: nothing is known of it.
-    """
-    confidence = 0.5 if probability is None else probability
-    if any(claim.agrees is False for claim in claims):
-        return confidence * DISAGREES
-    if any(claim.agrees is None for claim in claims):
-        return confidence * UNDECIDED
-    return confidence
+
+def odds_between(completion: Completion, a: str, b: str) -> float:
+    """The log-odds of answering `a` rather than `b`, at the token where they part; 0 where neither was said."""
+    text = completion.text.strip()
+    for said, other, sign in ((a, b, 1.0), (b, a, -1.0)):
+        if _spoken(text) != _spoken(said):
+            continue
+        at = 0
+        for token in completion.tokens:
+            rest = other[at:] if other.startswith(text[:at]) else ""
+            at += len(token.text)
+            if not rest.startswith(token.text):
+                alternatives = [logprob for piece, logprob in token.top if piece and rest.startswith(piece)]
+                rest_of_it = math.log(max(1 - math.exp(min(token.logprob, 0.0)), _UNSEEN))
+                least = min((logprob for _, logprob in token.top), default=rest_of_it)
+                return sign * (token.logprob - max(alternatives, default=least))
+        return 0.0
+    return 0.0
+
+
+def _word_of(text: str) -> Literal["yes", "no", "absent"] | None:
+    word = text.strip().lower()
+    if word in _ABSENT or (len(word) > 2 and "absent".startswith(word)):
+        return "absent"
+    return "yes" if word in _YES else "no" if word in _NO else None
+
+
+def _spoken(label: str) -> str:
+    """A label without what answers and questions may add to it."""
+    return label.lower().replace("的", "").strip(" .。").removeprefix("the ")

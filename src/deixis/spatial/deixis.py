@@ -11,16 +11,23 @@ from dataclasses import replace
 
 from deixis.backends import Backend, Completion, resolve_model, tokens_under
 from deixis.media import Picture, PictureSource
-from deixis.spatial import prompts
-from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer
-from deixis.spatial.claims import DEPTH_SHARE, claims_of
-from deixis.spatial.confidence import after_checking, mean_probability, near_probability, span_probability, yes_no_probability
+from deixis.spatial import placing, prompts, whereabouts
+from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
+from deixis.spatial.calibration import calibration_of
+from deixis.spatial.claims import DEPTH_SHARE
+from deixis.spatial.confidence import mean_probability, near_probability, span_probability, yes_no_probability
+from deixis.spatial.in_space import answer_in_space
 from deixis.spatial.prompts import Language
 from deixis.spatial.reading import Reading, read_question
 from deixis.spatial.run import CameraLike, Run, load_picture_of
 from deixis.spatial.scene import EVERYTHING, Scene, scene_of
 from deixis.spatial.values import Value, parse_value
+from deixis.spatial.verify import Weighed, judged, weigh
 
+UNCALIBRATED_NOTE: Mapping[Language, str] = {
+    "en": "confidence is not calibrated for this model",
+    "zh": "该模型的置信度未经校准",
+}
 ANSWER_TOKENS = 64
 SHORT_TOKENS = 8
 
@@ -38,6 +45,7 @@ class Deixis:
     def __init__(self, model: str | Backend = "auto") -> None:
         started = time.perf_counter()
         self.backend: Backend = resolve_model(model) if isinstance(model, str) else model
+        self.calibration = calibration_of(self.backend.card)
         self.load_ms = (time.perf_counter() - started) * 1000
 
     def ask(
@@ -51,6 +59,56 @@ class Deixis:
         """
         reading = read_question(question)
         run = Run(self.backend, load_picture_of(picture), camera, reading.language)
+        if reading.kind in ("free_space", "fit"):
+            return placing.answer(run, reading)
+        if evidence and reading.space is not None:
+            return answer_in_space(run, reading, reading.space)
+        if evidence and (open_question := whereabouts.read_open(reading.text, reading.language)):
+            return whereabouts.answer(run, reading.text, open_question)
+        reply, value, text, probability = self._said(run, reading)
+        verdict, confidence = _verdict(reading, value), 0.5 if probability is None else probability
+        objects: tuple[FoundObject, ...] = ()
+        claims: tuple[Claim, ...] = ()
+        if evidence:
+            objects, nothing_found = self._evidence(run, reading)
+            weighed = weigh(run, reading, reply, value, probability, objects, nothing_found, self.calibration)[-1]
+            judged_ = judged(weighed, self.calibration, reading.language)
+            claims, confidence = judged_.claims, judged_.confidence
+            if judged_.text is not None:
+                text = judged_.text
+                verdict = _verdict(reading, parse_value(text, reading.language))
+            if judged_.special is not None:
+                verdict = judged_.special
+            elif verdict == "absent":  # said so, and borne out by nothing
+                verdict = "unsure"
+        return Answer(
+            question=reading.text,
+            language=reading.language,
+            answer=text,
+            verdict=verdict,
+            confidence=confidence,
+            objects=objects,
+            claims=claims,
+            camera=run.camera,
+            provenance=self._provenance(run),
+            reasoning=reply.reasoning,
+            calibrated=evidence and self.calibration.fitted,
+        )
+
+    def weighed(self, picture: PictureSource | Picture, question: str, camera: CameraLike | None = None) -> tuple[Weighed, ...]:
+        """All that `ask` could weigh, however sure it is: before and, where there is one, after a second view."""
+        reading = read_question(question)
+        run = Run(self.backend, load_picture_of(picture), camera, reading.language)
+        reply, value, _, probability = self._said(run, reading)
+        objects, nothing_found = self._evidence(run, reading)
+        return weigh(run, reading, reply, value, probability, objects, nothing_found, self.calibration, thorough=True)
+
+    def _provenance(self, run: Run) -> Provenance:
+        told = run.provenance()
+        return told if self.calibration.fitted else replace(told, notes=(*told.notes, UNCALIBRATED_NOTE[run.language]))
+
+    def _said(self, run: Run, reading: Reading) -> tuple[Completion, Value, str, float | None]:
+        """What the model answers in its own words: its reply, the value, the text to show, and the value's probability."""
         reply = run.complete("ask", prompts.ask(reading.text, reading.language), ANSWER_TOKENS)
         wants_number = reading.kind in ("count", "depth", "visibility")
         value = parse_value(reply.text, reading.language, wants="number" if wants_number else "any")
@@ -60,29 +118,7 @@ class Deixis:
             value, probability = replace(value, kind="unsure"), 0.0
         if value.unit == "m" and reading.kind == "depth" and value.number is not None:
             value, text = run.in_camera(value, text, reading)
-        objects: tuple[FoundObject, ...] = ()
-        nothing_found: float | None = None
-        claims: tuple[Claim, ...] = ()
-        if evidence:
-            objects, nothing_found = self._evidence(run, reading)
-            if objects or nothing_found is not None:  # what could not be read bears nothing out, and denies nothing
-                claims = claims_of(reading, value, objects)
-        verdict = _verdict(reading, value)
-        if nothing_found is not None and reading.takes_for_granted and verdict != "absent":
-            # The claim says that the model answered as if it were there, which halves the confidence.
-            verdict, probability = "absent", nothing_found
-        return Answer(
-            question=reading.text,
-            language=reading.language,
-            answer=text,
-            verdict=verdict,
-            confidence=after_checking(probability, claims),
-            objects=objects,
-            claims=claims,
-            camera=run.camera,
-            provenance=run.provenance(),
-            reasoning=reply.reasoning,
-        )
+        return reply, value, text, probability
 
     def locate(
         self, picture: PictureSource | Picture, what: str, three_d: bool = False, camera: CameraLike | None = None
@@ -91,6 +127,7 @@ class Deixis:
         reading = read_question(what)
         run = Run(self.backend, load_picture_of(picture), camera, reading.language)
         parsed, objects = run.boxes("locate", prompts.locate(reading.text, reading.language))
+        objects = self._widened(run, objects)
         absent = not objects and not parsed.problems
         if three_d and not absent:
             objects = run.with_3d(objects, "locate_3d", prompts.locate_3d(reading.text, reading.language))
@@ -113,11 +150,26 @@ class Deixis:
                 found[i] = item
         return tuple(found)
 
+    def _widened(self, run: Run, objects: tuple[FoundObject, ...]) -> tuple[FoundObject, ...]:
+        """The objects with intervals that hold what they say they hold."""
+        sides = (run.picture.width, run.picture.height) * 2
+        found = []
+        for item in objects:
+            if item.interval_px is not None:
+                x1, y1, x2, y2 = (
+                    self.calibration.interval(low, at, high, side)
+                    for (low, high), at, side in zip(item.interval_px, item.box_px, sides, strict=True)
+                )
+                item = replace(item, interval_px=(x1, y1, x2, y2))
+            found.append(item)
+        return tuple(found)
+
     def _evidence(self, run: Run, reading: Reading) -> tuple[tuple[FoundObject, ...], float | None]:
         """The objects that the answer speaks of; and the probability of the empty list where the model says there are none."""
         parsed, objects = run.boxes("evidence", prompts.evidence(reading.text, reading.language))
         if not objects and not parsed.problems:
             return (), mean_probability(run.last, [(0, len(run.last.text))]) or 0.5
+        objects = self._widened(run, objects)
         if reading.needs_depth or (reading.kind == "hidden" and len(objects) > 1):
             objects = run.with_3d(objects, "evidence_3d", prompts.evidence_3d(reading.text, reading.language))
         return objects, None

@@ -1,0 +1,225 @@
+"""Looking again, with models that err in one way and not in another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from deixis.backends import Completion, Conversation, FakeBackend, ModelCard, TokenProb
+from deixis.geometry import RELATIONS
+from deixis.spatial import Deixis
+from deixis.spatial.calibration import Calibration, Fusion
+from deixis.spatial.prompts import LANGUAGES
+from deixis.spatial.rewording import hidden_reworded, relation_reworded, what_hides, which_extreme
+from deixis.spatial.verify import MOST_ABOUT_VIEW, MOST_QUESTIONS
+
+PIXELS = np.tile(np.arange(640, dtype=np.uint8)[None, :, None], (480, 1, 3))  # left and right differ
+CUP = '{"bbox_2d": [100, 400, 300, 600], "label": "red cup"}'
+BOOK = '{"bbox_2d": [500, 400, 700, 600], "label": "blue book"}'
+CARD = ModelCard("nano", virtual_focal=1.0)
+QUESTION = "Is the red cup left of the blue book?"
+EVEN = Calibration(
+    {
+        "claim": Fusion({"words": 1.0, "straight": 0.5, "inverse": 0.5, "opposite": 0.5, "choice": 0.5, "mirrored": 1.0}),
+        "absent": Fusion({"words": 1.0, "geometry": 1.0}),
+    },
+    made={"seed": 1},
+)
+
+
+def asking(
+    answer: Callable[[str, bool], str], boxes: str = f"[{CUP}, {BOOK}]", calibration: Calibration | None = None, p: float = 0.9
+) -> tuple[Deixis, FakeBackend]:
+    """A model that answers by the question's first line and by whether the picture is mirrored."""
+
+    def reply(conversation: Conversation) -> str:
+        (turn,) = conversation.turns
+        question = conversation.text.splitlines()[0]
+        if "JSON" in conversation.text:
+            return boxes
+        return answer(question, bool(turn.parts[0][0, 0, 0] > turn.parts[0][0, 1, 0]))  # type: ignore[index]
+
+    backend = FakeBackend(reply, card=CARD, probability=p)
+    session = Deixis(backend)
+    if calibration is not None:
+        session.calibration = calibration
+    return session, backend
+
+
+def truthful(question: str, mirrored: bool) -> str:
+    """The cup is left of the book."""
+    if question.startswith("Which"):
+        left = "red cup" if "left" in question else "blue book"
+        return {"red cup": "blue book", "blue book": "red cup"}[left] if mirrored else left
+    cup_first = question.index("cup") < question.index("book")
+    return "Yes" if (cup_first == ("left" in question)) != mirrored else "No"
+
+
+def test_all_readings_of_a_truthful_model_speak_for_the_claim() -> None:
+    session, _ = asking(truthful, calibration=EVEN, p=0.6)
+    first, again = session.weighed(PIXELS, QUESTION)
+    hows = {opinion.how for opinion in first.opinions}
+    assert {"words", "geometry", "straight", "inverse", "opposite", "choice"} <= hows
+    assert all(opinion.log_odds > 0 for opinion in (*first.opinions, *again.opinions))
+
+
+def test_a_slip_of_the_tongue_is_outvoted() -> None:
+    session, _ = asking(lambda q, mirrored: "No" if q == QUESTION else truthful(q, mirrored), calibration=EVEN)
+    answer = session.ask(PIXELS, QUESTION)
+    assert (answer.answer, answer.verdict) == ("Yes", "yes")
+    (claim,) = answer.claims
+    assert (claim.model, claim.geometry, claim.agrees) == ("no", "yes", False)
+    assert claim.probability is not None and claim.probability > 0.5
+    assert {opinion.how for opinion in claim.looked_again} >= {"straight", "inverse", "opposite", "choice"}
+    assert claim.to_json()["looked_again"][0]["asked"].startswith("Is the red cup")
+
+
+def test_what_stays_contradictory_is_unsure() -> None:
+    # It says yes to everything, whichever way it is asked.
+    session, _ = asking(lambda q, mirrored: "red cup" if q.startswith("Which") else "Yes", f"[{BOOK}, {CUP}]")
+    answer = session.ask(PIXELS, "Is the blue book left of the red cup?")
+    (claim,) = answer.claims
+    assert (answer.verdict, claim.model, claim.geometry) == ("unsure", "yes", "no")
+
+
+def test_the_sure_are_not_asked_again_and_the_doubtful_only_so_often() -> None:
+    session, backend = asking(truthful, calibration=EVEN, p=0.999)
+    session.ask(PIXELS, QUESTION)
+    assert len(backend.asked) == 2  # the question, and its evidence
+    session, backend = asking(lambda q, mirrored: "Yes", p=0.51)
+    session.ask(PIXELS, QUESTION)
+    assert 2 < len(backend.asked) <= 2 + MOST_QUESTIONS + MOST_ABOUT_VIEW
+
+
+def test_another_view_is_taken_where_doubt_remains() -> None:
+    session, _ = asking(lambda q, mirrored: truthful(q, mirrored) if mirrored else "I cannot tell", calibration=EVEN)
+    answer = session.ask(PIXELS, "Is the red cup left of the blue book, or not?")
+    assert answer.verdict == "unsure"  # what it never answered is not asked again
+    session, _ = asking(truthful, calibration=EVEN, p=0.55)
+    answer = session.ask(PIXELS, QUESTION)
+    assert any(opinion.how == "mirrored" for opinion in answer.claims[0].looked_again)
+    assert answer.verdict == "yes"
+
+
+def test_hidden_things_are_seen_larger() -> None:
+    session, backend = asking(lambda q, _: "Yes", f"[{CUP}]", p=0.6)
+    answer = session.ask(PIXELS, "Is the red cup partly hidden?")
+    assert answer.verdict == "yes"
+    views = [conversation.turns[0].parts[0] for conversation in backend.asked]
+    zoomed = [view for view in views if not np.array_equal(view, PIXELS)]  # type: ignore[arg-type]
+    assert zoomed and all(view.shape == PIXELS.shape for view in zoomed)  # type: ignore[union-attr]
+
+
+def test_which_of_two_is_answered_by_the_better_borne_out() -> None:
+    question = "Which of the two is further left, the red cup or the blue book?"
+    session, _ = asking(lambda q, m: "blue book" if q == question else truthful(q, m), calibration=EVEN, p=0.8)
+    answer = session.ask(PIXELS, question)
+    assert (answer.answer, answer.verdict) == ("red cup", "red cup")
+
+
+def test_open_choices_are_asked_in_other_words_and_then_by_pairs() -> None:
+    question = "Which thing is the nearest?"
+    told = {question: "blue book", "Which object is closest to the camera?": "red cup", "What is closest to us?": "red cup"}
+
+    def says(asked: str, _: bool) -> str:
+        if asked in told:
+            return told[asked]
+        if asked.startswith("Which"):
+            return "red cup"
+        return "Yes" if (asked.index("cup") < asked.index("book")) == ("front" in asked) else "No"
+
+    session, _ = asking(says, f"[{BOOK}]", calibration=EVEN, p=0.7)
+    assert session.ask(PIXELS, question).verdict == "red cup"
+
+
+@pytest.mark.parametrize(("label", "verdict"), [("green cup", "absent"), ("red cup", "yes")])
+def test_a_thing_of_another_name_is_not_the_one_asked_for(label: str, verdict: str) -> None:
+    calibration = Calibration({"absent": Fusion({"named": 2.0}), "claim": Fusion({"words": 1.0})}, made={"seed": 1})
+    session, _ = asking(lambda q, _: "Yes", f"[{CUP.replace('red cup', label)}, {BOOK}]", calibration=calibration)
+    assert session.ask(PIXELS, QUESTION).verdict == verdict
+
+
+def test_missing_things_are_never_boxed_into_an_answer() -> None:
+    session, _ = asking(lambda q, _: "Yes", "[]")
+    answer = session.ask(PIXELS, QUESTION)
+    assert (answer.verdict, answer.answer, answer.objects) == ("absent", "absent", ())
+
+
+# --- wording -------------------------------------------------------------------------------------------------------
+
+LABELS = {"en": ("red cup", "blue headphones", "pen"), "zh": ("红色杯子", "蓝色耳机", "笔")}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_every_relation_can_be_asked_again(relation: str, language: str) -> None:
+    labels = LABELS[language][: 3 if relation == "between" else 2]
+    found = relation_reworded(relation, labels, language)  # type: ignore[arg-type]
+    assert len({one.question for one in found}) == len(found) >= 2
+    for one in found:
+        assert all(label in one.question for label in labels)
+        assert not set("{}") & set(one.question)
+        assert one.options is None or set(one.options) == set(labels)
+        assert one.sided == (relation in ("left_of", "right_of"))
+    assert {one.how for one in found} >= {"straight", "inverse"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_hiding_and_extremes_can_be_asked_again(language: str) -> None:
+    a, b, _ = LABELS[language]
+    assert all(a in one.question for one in hidden_reworded((a,), language))  # type: ignore[arg-type]
+    assert all(one.question.index(a) < one.question.index(b) for one in hidden_reworded((a, b), language))  # type: ignore[arg-type]
+    assert all(a in question for question in what_hides(a, language))  # type: ignore[arg-type]
+    assert which_extreme("nearest", language) != which_extreme("farthest", language)  # type: ignore[arg-type]
+
+
+def test_english_verbs_agree() -> None:
+    assert relation_reworded("left_of", ("headphones", "glass"), "en")[0].question.startswith("Are the headphones")
+    assert relation_reworded("left_of", ("glass", "headphones"), "en")[0].question.startswith("Is the glass")
+
+
+def test_the_runner_up_is_compared_where_the_model_wavered() -> None:
+    def top(text: str, p: float, **others: float) -> TokenProb:
+        return TokenProb(text, math.log(p), tuple((word, math.log(q)) for word, q in {text: p, **others}.items()))
+
+    wavering = Completion("black phone", (top("black", 0.9, red=0.1), top(" phone", 0.5, **{" plant": 0.4, " pen": 0.02})))
+    asked: list[str] = []
+
+    def says(conversation: Conversation) -> str | Completion:
+        question = conversation.text.splitlines()[0]
+        if "JSON" in conversation.text:
+            return "I cannot tell"
+        asked.append(question)
+        if question.startswith("Which is"):
+            return "black plant"
+        if question.startswith(("Is", "Are")):
+            return "Yes" if (question.index("plant") < question.index("phone")) == ("behind" in question) else "No"
+        return wavering
+
+    session = Deixis(FakeBackend(says, card=CARD))
+    session.calibration = EVEN
+    answer = session.ask(PIXELS, "What is the farthest object?")
+    assert any("plant" in question for question in asked)
+    assert not any("pen" in question for question in asked)
+    assert (answer.answer, answer.verdict) == ("black plant", "black plant")
+
+
+def test_what_may_be_missing_is_looked_for_in_another_view() -> None:
+    calibration = Calibration(
+        {"absent": Fusion({"words": 0.3, "mirrored": 2.0}), "claim": Fusion({"words": 1.0})}, made={"seed": 1}
+    )
+    session, _ = asking(lambda q, mirrored: "absent" if mirrored else "Yes", calibration=calibration)
+    assert session.ask(PIXELS, QUESTION).verdict == "absent"
+    session, backend = asking(lambda q, mirrored: "Yes", calibration=calibration, p=0.999)
+    assert session.ask(PIXELS, QUESTION).verdict == "yes"
+    assert len(backend.asked) > 2  # 0.3 of what its words say is not sure
+
+
+def test_a_lone_name_that_nothing_bears_out_is_unsure() -> None:
+    calibration = Calibration({"claim": Fusion({"votes": 1.0})}, unsure_below=0.75, made={"seed": 1})
+    told = iter(["red cup", "no idea", "absent"])
+    session, _ = asking(lambda q, _: next(told), "I cannot tell", calibration=calibration)
+    assert session.ask(PIXELS, "Which object is nearest?").verdict == "unsure"
