@@ -15,6 +15,7 @@ EXPECTED = {
     "CameraError": (2, 400),
     "GeometryError": (2, 400),
     "OptionError": (2, 400),
+    "SchemaError": (2, 400),
     "ModelNotFoundError": (2, 404),
     "CheckpointError": (2, 422),
     "BackendError": (1, 502),

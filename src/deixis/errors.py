@@ -7,6 +7,7 @@ DeixisError                 exit 1, HTTP 500   anything that Deixis itself repor
 │   ├── CameraError         exit 2, HTTP 400   camera numbers are missing, zero, negative or not finite
 │   ├── GeometryError       exit 2, HTTP 400   a box, a rotation or a relation is malformed
 │   ├── OptionError         exit 2, HTTP 400   an option has a value that does not exist or does not fit the others
+│   ├── SchemaError         exit 2, HTTP 400   a JSON schema that no reply can be held to: impossible, unsupported or too large
 │   ├── ModelNotFoundError  exit 2, HTTP 404   no model of that name is on this machine or answers at that address
 │   └── CheckpointError     exit 2, HTTP 422   a checkpoint is broken: missing, left-over or misshapen tensors
 ├── BackendError            exit 1, HTTP 502   a model server failed, or answered what it must not
@@ -32,6 +33,7 @@ __all__ = [
     "OverloadError",
     "PictureError",
     "QuestionError",
+    "SchemaError",
 ]
 
 
@@ -70,6 +72,10 @@ class GeometryError(InputError):
 
 class OptionError(InputError):
     """An option's value is unknown or does not fit the others."""
+
+
+class SchemaError(InputError):
+    """A JSON schema that no reply can be held to: impossible, unsupported, malformed or too large."""
 
 
 class ModelNotFoundError(InputError):

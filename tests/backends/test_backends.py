@@ -33,7 +33,9 @@ from deixis.backends.catalog import weights_identity
 from deixis.backends.local import LocalBackend, read_card
 from deixis.backends.openai import OpenAIBackend
 from deixis.errors import BackendError, CheckpointError, DeixisError, ModelNotFoundError, OptionError, OverloadError
+from deixis.model import open_checkpoint
 from tests.engine.checkpoints import write_checkpoint
+from tests.engine.scripted import ScriptedEngine
 from tests.model import tiny
 
 PIXELS = tiny.photo(64, 96, 1)
@@ -257,7 +259,59 @@ def test_openai_without_schemas_says_so_on_its_card() -> None:
     assert ["response_format" in body for body in sent] == [True, False, False]
 
 
-def test_local_backends_use_no_schema_and_say_so(directory: Path) -> None:
+def test_local_backends_hold_replies_to_a_schema(directory: Path) -> None:
+    backend = LocalBackend.open(directory, device="cpu")
+    assert backend.card.enforces_schema
+    assert backend.named(ModelCard("other")).card.enforces_schema
+    for temperature in (0.0, 2.0):
+        reply = backend.complete(QUESTION, max_new_tokens=400, schema=LOCK, temperature=temperature)
+        assert json.loads(reply.text) in ([], ["left"], ["left", "left"])
+        assert "".join(token.text for token in reply.tokens) == reply.text
+        assert (reply.reasoning, reply.finish) == ("", "stop")
+
+
+LOCK = {"type": "array", "maxItems": 2, "items": {"const": "left"}}
+# What the model says by itself; the text and the reasoning that remain of it.
+SAID = [
+    ('["left"]', '["left"]', ""),
+    ('```json\n["left"]\n```', '["left"]', ""),
+    ('```json\n[\n\t"left"\n]\n```', '[\n\t"left"\n]', ""),
+    ('\n\n["left"]', '["left"]', ""),
+    ('Left of it?\n</think>\n\n```json\n["left", "left"]\n```', '["left", "left"]', "Left of it?"),
+    ("</think>[]", "[]", ""),
+]
+
+
+@pytest.mark.parametrize(("said", "text", "reasoning"), SAID)
+def test_under_a_schema_the_text_is_bare_json(directory: Path, tmp_path: Path, said: str, text: str, reasoning: str) -> None:
+    if "</think>" in said:  # thinking models' templates open the thought
+        directory = shutil.copytree(directory, tmp_path / "thinking")
+        with (directory / "chat_template.jinja").open("a") as template:
+            template.write("{{- '<think>\\n' -}}")
+    backend = LocalBackend(ScriptedEngine(open_checkpoint(directory), [said]), ModelCard("scripted"))
+    reply = backend.complete(QUESTION, max_new_tokens=100, schema=LOCK)
+    assert (reply.text, reply.reasoning, reply.finish) == (text, reasoning, "stop")
+    assert "".join(token.text for token in reply.tokens) == text
+
+
+def test_the_name_of_the_end_of_a_thought_may_stand_in_json(directory: Path) -> None:
+    engine = ScriptedEngine(open_checkpoint(directory), ['["<\\/think>", "</thi'])
+    reply = LocalBackend(engine, ModelCard("scripted")).complete(
+        QUESTION, max_new_tokens=100, schema={"const": ["</think>", "</think>"]}
+    )
+    assert json.loads(reply.text) == ["</think>", "</think>"]
+    assert reply.reasoning == ""
+
+
+def test_a_reply_cut_inside_its_fence_says_so(directory: Path) -> None:
+    engine = ScriptedEngine(open_checkpoint(directory), ['```json\n["left"]\n```'])
+    reply = LocalBackend(engine, ModelCard("scripted")).complete(QUESTION, max_new_tokens=12, schema=LOCK)
+    assert reply.finish == "length"
+    assert '["left"]'.startswith(reply.text) and reply.text
+
+
+def test_without_llguidance_local_backends_use_no_schema_and_say_so(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deixis.engine.constrain.find_spec", lambda name: None)
     backend = LocalBackend.open(directory, device="cpu")
     assert not backend.card.enforces_schema
     bare, held = (backend.complete(QUESTION, max_new_tokens=9, schema=schema).text for schema in (None, SCHEMA))

@@ -47,6 +47,14 @@ def test_3d_boxes_are_asked_for_again_under_a_schema() -> None:
     assert kinds(found) == ["kind_mismatch", "asked_again"]
 
 
+def test_a_list_that_the_schema_ends_says_so() -> None:
+    rows = [{"bbox_2d": [i * 10, 0, i * 10 + 9, 9], "label": "cup"} for i in range(BOXES_SCHEMA["maxItems"])]
+    for count, said in ((len(rows), True), (len(rows) - 1, False)):
+        found, _ = locate([f"[{CUP_3D}]", json.dumps(rows[:count])], replace(NANO, enforces_schema=True))
+        assert len(found.objects) == count
+        assert ("cut_off" in kinds(found)) is said
+
+
 def test_once_a_question_and_projected_where_it_does_not_help() -> None:
     backend = FakeBackend({"": f"[{CUP_3D}]"}, card=replace(NANO, enforces_schema=True))
     answer = Deixis(backend).ask(PICTURE, "Is the cup left of the book?", camera=CAMERA)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from deixis.engine.attention import Attention, AttentionTap
+from deixis.engine.constrain import Grammars, Held
 from deixis.errors import InputError, OptionError
 from deixis.model import Checkpoint, KVCache, ModelInput, VisualFeatures
 
@@ -35,7 +36,8 @@ ONE_THREAD_PARAMETERS = 100_000_000
 class Reply:
     """Generated ids with their log-probabilities, and at each place the likeliest `(id, logprob)`, best first.
 
-    With finish "stop" the last id is the stop token. Probabilities are the network's own, before temperature.
+    With finish "stop" the last id is the stop token. Probabilities and alternatives are the network's own, before temperature
+    and before any schema: under one, the chosen id need not be the likeliest.
     """
 
     ids: tuple[int, ...]
@@ -63,18 +65,27 @@ class LocalEngine:
         self._features: OrderedDict[bytes, VisualFeatures] = OrderedDict()
         self._features_limit = vision_cache_bytes
         self._last: _Conversation | None = None
+        self._grammars = Grammars(checkpoint)
         self._turn = threading.Lock()
         parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
         self._alone = checkpoint.model.device.type == "cpu" and parameters < ONE_THREAD_PARAMETERS
 
     @torch.inference_mode()
     def complete(
-        self, messages: Sequence[Mapping[str, Any]], *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         """Continue a conversation (messages as `Processor.encode` reads them) to a stop token or `max_new_tokens`.
 
-        Temperature 0 is greedy. Raises InputError for a conversation that leaves no room for an answer, OptionError for
-        settings out of range.
+        Temperature 0 is greedy. With a JSON schema the reply is JSON that matches it, bare or in a ```json fence, behind the
+        thought where the conversation opens one; only `max_new_tokens` can cut it short (finish "length").
+        Raises InputError for a conversation that leaves no room for an answer, OptionError for settings out of range, and
+        SchemaError for a schema that no reply can be held to.
         """
         if max_new_tokens < 1 or not 0 <= temperature < float("inf"):
             raise OptionError(f"max_new_tokens is {max_new_tokens}, temperature {temperature}; expected at least 1 and 0 or more")
@@ -90,12 +101,13 @@ class LocalEngine:
             clock.lap("prepare")
             room = min(max_new_tokens, limit - inputs.length)
             ids: list[int] = inputs.input_ids.tolist()
+            held = None if schema is None else self._grammars.hold(schema, ids)
             kept, self._last = self._last, None  # a call that fails half way leaves nothing half read behind
             cache, reused = self._resume(kept, ids, pictures, inputs)
             hidden = self._read(inputs, pictures, cache, reused, clock)
             clock.lap("prefill")
             with _threads(1 if self._alone else torch.get_num_threads()):
-                reply = self._decode(hidden, cache, inputs.next_position, room, temperature, seed)
+                reply = self._decode(hidden, cache, inputs.next_position, room, temperature, seed, held)
             clock.lap("decode")
             # The last token was chosen and never read.
             self._last = _Conversation([*ids, *reply.ids[:-1]], pictures, cache)
@@ -173,7 +185,9 @@ class LocalEngine:
         while self._features and sum(kept.nbytes for kept in self._features.values()) > self._features_limit:
             self._features.popitem(last=False)
 
-    def _decode(self, hidden: Tensor, cache: KVCache, position: int, room: int, temperature: float, seed: int) -> Reply:
+    def _decode(
+        self, hidden: Tensor, cache: KVCache, position: int, room: int, temperature: float, seed: int, held: Held | None
+    ) -> Reply:
         model = self.checkpoint.model
         generator = torch.Generator().manual_seed(seed)
         ids: list[int] = []
@@ -183,7 +197,14 @@ class LocalEngine:
             scores = model.logits(hidden[0, -1]).float().log_softmax(-1)  # (vocab,)
             best, order = scores.topk(min(ALTERNATIVES, scores.shape[0]))
             top.append(tuple(zip(order.tolist(), best.tolist(), strict=True)))
-            chosen = top[-1][0][0] if temperature == 0 else _drawn(scores, temperature, generator)
+            if temperature > 0:
+                chosen = _drawn(scores if held is None else held.masked(scores), temperature, generator)
+            elif held is None:
+                chosen = top[-1][0][0]
+            else:
+                chosen = held.likeliest([token for token, _ in top[-1]], scores)
+            if held is not None:
+                held.advance(chosen)
             ids.append(chosen)
             logprobs.append(float(scores[chosen]))
             if chosen in self.checkpoint.stop_ids:

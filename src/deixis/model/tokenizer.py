@@ -17,6 +17,13 @@ import tokenizers
 
 from deixis.errors import CheckpointError, InputError
 
+# How byte-level vocabularies write bytes: printable Latin-1 as itself, the others from U+0100 on (GPT-2's bytes_to_unicode).
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_BYTE_OF = {
+    **{chr(byte): byte for byte in _PRINTABLE},
+    **{chr(0x100 + i): byte for i, byte in enumerate(byte for byte in range(256) if byte not in _PRINTABLE)},
+}
+
 
 class Tokenizer:
     """A byte-level BPE from a ``tokenizer.json``."""
@@ -59,6 +66,14 @@ class Tokenizer:
     def token_id(self, name: str) -> int | None:
         """The id of an added token, None where there is none."""
         return self.added.get(name)
+
+    def token_bytes(self) -> dict[int, bytes]:
+        """The bytes that each id stands for; an added token stands for its name. Raises CheckpointError unless byte-level."""
+        try:
+            plain = {number: bytes(_BYTE_OF[char] for char in piece) for piece, number in self._plain.get_vocab().items()}
+        except KeyError as error:
+            raise CheckpointError(f"tokenizer.json: {error} stands for no byte, expected a byte-level vocabulary") from error
+        return plain | {number: name.encode() for number, name in self._names.items()}
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text`` as plain text: an added token's name in it is spelled out."""

@@ -218,6 +218,9 @@ class Run:
         if reply.finish == "length":
             what = f"the reply reached its limit of {BOXES_TOKENS} tokens: what would have followed is missing"
             problems.append(Problem("cut_off", what))
+        if schema is not None and len(parsed.objects) == schema["maxItems"]:
+            what = f"the schema ends the list at {schema['maxItems']} objects: what would have followed is missing"
+            problems.append(Problem("cut_off", what))
         if len(parsed.objects) > MAX_OBJECTS:
             what = f"{len(parsed.objects)} objects are listed; the first {MAX_OBJECTS} are kept"
             problems.append(Problem("too_many", what))
