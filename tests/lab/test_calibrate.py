@@ -9,7 +9,7 @@ import pytest
 from deixis.backends import FakeBackend, ModelCard
 from deixis.errors import OptionError
 from deixis.lab.bench import asked
-from deixis.lab.calibrate import FEWEST, camera_of, collected, edges, fit_fusion, fit_intervals, fitted, provenance, right
+from deixis.lab.calibrate import FEWEST, FITTED, camera_of, collected, edges, fit_fusion, fit_intervals, fitted, provenance, right
 from deixis.lab.make import example
 from deixis.lab.questions import Picture, evidence_of
 from deixis.spatial import Deixis
@@ -86,14 +86,14 @@ def held(rows: Any, scale: float, extra: float) -> float:
 @pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
 def test_fitted_intervals_hold_nine_of_ten(spread: float) -> None:
     found = fit_intervals([boxes(spread, 4)])
-    assert held(boxes(spread, 4), *found) == pytest.approx(0.9, abs=0.002)
-    assert held(boxes(spread, 5), *found) == pytest.approx(0.9, abs=0.02)  # others of the same kind
+    assert held(boxes(spread, 4), *found) == pytest.approx(FITTED, abs=0.002)
+    assert held(boxes(spread, 5), *found) == pytest.approx(FITTED, abs=0.02)  # others of the same kind
 
 
 def test_an_easy_world_does_not_make_up_for_a_hard_one() -> None:
     easy, hard = boxes(0.3, 6), boxes(2.0, 7)
     found = fit_intervals([easy, hard])
-    assert held(hard, *found) == pytest.approx(0.9, abs=0.002)
+    assert held(hard, *found) == pytest.approx(FITTED, abs=0.002)
     assert held(easy, *found) > 0.95
 
 
