@@ -378,3 +378,18 @@ def test_openai_only_model() -> None:
 def test_openai_bad_address(url: str) -> None:
     with pytest.raises(OptionError, match="address"):
         OpenAIBackend(url, "m")
+
+
+def test_pictures_are_shown_in_the_sizes_that_a_model_knows(tmp_path: Path) -> None:
+    sizes = ((640, 480), (480, 640), (544, 544), (736, 416))
+    backend = LocalBackend.__new__(LocalBackend)
+    backend._card = ModelCard("small", sizes=sizes)
+    for shape, expected in (((240, 320), (480, 640)), ((300, 200), (640, 480)), ((90, 90), (544, 544)), ((100, 900), (416, 736))):
+        shown = backend._shown(Conversation.about(np.full((*shape, 3), 7, np.uint8), "what?"))
+        pixels, text = shown.turns[0].parts
+        assert isinstance(pixels, np.ndarray) and pixels.shape == (*expected, 3) and (pixels == 7).all() and text == "what?"
+    known = np.zeros((480, 640, 3), np.uint8)
+    assert backend._shown(Conversation.about(known, "what?")).turns[0].parts[0] is known
+    (tmp_path / "deixis.json").write_text(json.dumps({"name": "x", "sizes": [[0, 640]]}))
+    with pytest.raises(CheckpointError, match="sizes"):
+        read_card(tmp_path)

@@ -113,7 +113,9 @@ class ModelCard:
     room for that. `box_front` is the axis of its 3D boxes on which an object's front lies; None where their heading does not
     tell a front from a back or a side. `directory` is where a local checkpoint lies, and what was measured of it beside it.
     `identity` is the same for the same weights or the same served model and for no other; "" where nothing measured is to be
-    kept. `enforces_schema`: a schema given to `complete` binds the reply; elsewhere it is not used at all.
+    kept. `sizes` are the (width, height) of pictures that a model knows, where it knows only these: what it is shown is resized
+    to the one of nearest shape, which changes none of its relative coordinates. `enforces_schema`: a schema given to `complete`
+    binds the reply; elsewhere it is not used at all.
     """
 
     name: str
@@ -125,6 +127,7 @@ class ModelCard:
     directory: Path | None = None
     identity: str = ""
     enforces_schema: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def room_for(self, tokens: int) -> int:
         """So many tokens for the answer, and more for a model that reasons first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -11,7 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
-from deixis.backends.base import Completion, Conversation, Look, ModelCard, Schema, TokenProb
+import numpy as np
+from PIL import Image
+
+from deixis.backends.base import Completion, Conversation, Look, ModelCard, Pixels, Schema, TokenProb
 from deixis.backends.tokens import TokenTexts
 from deixis.engine import LocalEngine, can_constrain
 from deixis.errors import CheckpointError
@@ -62,7 +66,7 @@ class LocalBackend:
         started = time.perf_counter()
         schema = schema if self._card.enforces_schema else None
         reply = self._engine.complete(
-            conversation.to_messages(), max_new_tokens=max_new_tokens, temperature=temperature, schema=schema
+            self._shown(conversation).to_messages(), max_new_tokens=max_new_tokens, temperature=temperature, schema=schema
         )
         count = len(reply.ids) - (reply.finish == "stop")
         texts = TokenTexts(self._engine.checkpoint.processor.decode)
@@ -81,6 +85,21 @@ class LocalBackend:
         whole = Completion(text, tuple(tokens), reply.finish, self._card.name, timings)
         return whole.split() if schema is None else self._bare(whole, reply.ids)
 
+    def _shown(self, conversation: Conversation) -> Conversation:
+        """The conversation with its pictures as the model knows them (see `ModelCard.sizes`)."""
+        if not self._card.sizes:
+            return conversation
+        turns = (
+            replace(turn, parts=tuple(part if isinstance(part, str) else self._resized(part) for part in turn.parts))
+            for turn in conversation.turns
+        )
+        return Conversation(tuple(turns))
+
+    def _resized(self, pixels: Pixels) -> Pixels:
+        height, width = pixels.shape[:2]
+        size = min(self._card.sizes, key=lambda size: abs(math.log(size[0] / size[1] * height / width)))
+        return pixels if size == (width, height) else np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
     def _bare(self, whole: Completion, ids: Sequence[int]) -> Completion:
         """A reply under a schema without its thought, which is `reasoning`, and without its fence."""
         end = self._engine.checkpoint.processor.tokenizer.token_id("</think>")
@@ -93,7 +112,7 @@ class LocalBackend:
 
     def look(self, conversation: Conversation, *, max_new_tokens: int) -> Look:
         """Reply greedily, then read conversation and reply once more with the attention's weights kept."""
-        messages = conversation.to_messages()
+        messages = self._shown(conversation).to_messages()
         reply = self._engine.complete(messages, max_new_tokens=max_new_tokens)
         said = reply.ids[: len(reply.ids) - (reply.finish == "stop")] or reply.ids
         seen = self._engine.attention(messages, said)
@@ -117,11 +136,14 @@ def read_card(directory: Path) -> ModelCard:
             thinking=thinking,
             box_front=raw.get("box_front"),
             directory=directory,
+            sizes=tuple((int(width), int(height)) for width, height in raw.get("sizes", ())),
         )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); expected JSON with name, knows and virtual_camera") from error
     if card.box_front not in (None, *get_args(FrontAxis)):
         raise CheckpointError(f"{path} has box_front {card.box_front!r}; expected one of {', '.join(get_args(FrontAxis))}")
+    if any(not 32 <= side <= 16_384 for size in card.sizes for side in size):
+        raise CheckpointError(f"{path} has sizes {card.sizes}; expected pairs of 32 to 16384 pixels")
     if card.virtual_focal is not None and not 0 < card.virtual_focal < float("inf"):
         raise CheckpointError(f"{path} has focal_over_long_side {card.virtual_focal}; expected a positive number")
     return card

@@ -15,6 +15,9 @@ from deixis.model import Qwen3VLConfig, TextConfig, VisionConfig
 
 MAX_VOCABULARY = 8192
 MIN_PIXELS, MAX_PIXELS = 256 * 256, 640 * 480
+# (width, height) of the pictures that it is mostly trained on. It learns these grids of patches and hardly any other: shown as
+# they are, pictures of 400x400 have a mean IoU of 0.72 and of 500x300 of 0.55; resized to the nearest of these, 0.96 and 0.95.
+SIZES = ((640, 480), (480, 640), (544, 544), (736, 416), (416, 736), (768, 384))
 FOCAL_OVER_LONG_SIDE = 1.0  # the camera that its metres hold for: focal length = the picture's longer side
 
 # Order as in Qwen's vocabulary. A conversation never shows the special ones as text; the plain ones it does.
@@ -139,6 +142,7 @@ def write_companions(directory: Path, tokenizer: Tokenizer) -> None:
             "name": "nano",
             "knows": "rendered worlds",
             "virtual_camera": {"focal_over_long_side": FOCAL_OVER_LONG_SIDE},
+            "sizes": [list(size) for size in SIZES],
         },
     }
     for name, content in files.items():

@@ -25,14 +25,14 @@ from torch import Tensor
 
 from deixis.errors import OptionError
 from deixis.lab.batch_render import BatchRenderer
-from deixis.lab.nano import nano_config, write_companions
+from deixis.lab.nano import SIZES, nano_config, write_companions
 from deixis.lab.optimizer import MuonAdamW
 from deixis.lab.packing import answer_logits, picture_prefix, rows_of
 from deixis.lab.stream import Batch, Order, SizeMix, Stream, orders
 from deixis.model import Qwen3VL, load_weights, save_checkpoint
 
 SMALL = ((384, 320), (320, 384), (352, 352), (448, 256), (256, 448), (288, 256))
-LARGE = ((640, 480), (640, 480), (480, 640), (544, 544), (736, 416), (416, 736), (768, 384))
+LARGE = ((640, 480), *SIZES)
 
 
 @dataclass(frozen=True)
