@@ -22,7 +22,7 @@ import deixis.spatial.deixis
 from deixis.backends import FakeBackend, ModelCard, catalog, registry
 from deixis.backends.catalog import weights_identity
 from deixis.cli import commands, run
-from deixis.spatial import canary
+from deixis.spatial.grounding import canary
 from tests.engine.checkpoints import write_checkpoint
 from tests.model import tiny
 

@@ -24,7 +24,7 @@ from deixis import Deixis
 from deixis.backends.catalog import nano_directory
 from deixis.lab.make import example
 from deixis.model import Checkpoint, generate, open_checkpoint
-from deixis.spatial.prompts import PROMPTS
+from deixis.spatial.language.prompts import PROMPTS
 from tests.model.conftest import ImagesOnly, Pair
 
 NANO = nano_directory()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deixis.geometry import Box3D, Camera, iou_px, polygon_contains, polygon_iou
-from deixis.spatial.parse import parse_objects
+from deixis.spatial.grounding.parse import parse_objects
 
 RECORDED = Path(__file__).parents[2] / "shared" / "recorded"
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason="../shared/recorded is not beside this checkout")

@@ -14,7 +14,7 @@ from deixis.lab.make import example
 from deixis.lab.questions import Picture, evidence_of
 from deixis.spatial import Deixis
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.calibration import Fusion, probability_of
+from deixis.spatial.checking.calibration import Fusion, probability_of
 
 SIZE = (256, 192)
 SEED = 820_004

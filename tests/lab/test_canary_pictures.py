@@ -10,7 +10,7 @@ import deixis
 from deixis.lab.make import example
 from deixis.media import load_picture
 
-FOLDER = Path(deixis.__file__).parent / "spatial" / "assets" / "canary"
+FOLDER = Path(deixis.__file__).parent / "spatial" / "grounding" / "assets" / "canary"
 ROWS = json.loads((FOLDER / "truth.json").read_text(encoding="utf-8"))["pictures"]
 
 

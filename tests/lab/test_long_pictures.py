@@ -6,8 +6,9 @@ import pytest
 from deixis.backends import Conversation, resolve_model
 from deixis.geometry import iou_px
 from deixis.lab.make import example
-from deixis.spatial import Deixis, prompts
-from deixis.spatial.parse import parse_objects
+from deixis.spatial import Deixis
+from deixis.spatial.grounding.parse import parse_objects
+from deixis.spatial.language import prompts
 from deixis.spatial.scene import EVERYTHING
 
 WIDTH, HEIGHT = 1056, 320

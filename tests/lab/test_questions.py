@@ -18,8 +18,8 @@ from deixis.lab.questions.pairs import RELATIONS
 from deixis.lab.questions.question import box_3d_row
 from deixis.lab.questions.viewpoint import view_of
 from deixis.lab.worlds import WORLDS, load_world
-from deixis.spatial.parse import parse_objects
-from deixis.spatial.prompts import LANGUAGES, PROMPTS, guess_language
+from deixis.spatial.grounding.parse import parse_objects
+from deixis.spatial.language.prompts import LANGUAGES, PROMPTS, guess_language
 from tests.lab.asked_pictures import asked_pictures, by_id, clear, label_of, of_kind, visible
 from tests.lab.synthetic_truth import synthetic_truth
 

@@ -7,7 +7,7 @@ import pytest
 
 from deixis.lab.questions import KINDS, Question, ask_everything
 from deixis.lab.scoring import score
-from deixis.spatial.parse import parse_objects
+from deixis.spatial.grounding.parse import parse_objects
 from tests.lab.synthetic_truth import synthetic_truth
 
 

@@ -13,7 +13,7 @@ import pytest
 from deixis.backends import FakeBackend, ModelCard
 from deixis.errors import CheckpointError
 from deixis.spatial import Deixis
-from deixis.spatial.calibration import (
+from deixis.spatial.checking.calibration import (
     FILE,
     Calibration,
     Fusion,

@@ -13,9 +13,10 @@ import pytest
 from deixis.backends import Conversation, FakeBackend, ModelCard
 from deixis.errors import BackendError
 from deixis.media import load_picture
-from deixis.spatial import Deixis, canary
-from deixis.spatial.canary import Scale, canaries, full_of, known_grounding, measure_grounding, measured_and_kept
-from deixis.spatial.shown import shown_whole
+from deixis.spatial import Deixis
+from deixis.spatial.grounding import canary
+from deixis.spatial.grounding.canary import Scale, canaries, full_of, known_grounding, measure_grounding, measured_and_kept
+from deixis.spatial.grounding.shown import shown_whole
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import pytest
 
 from deixis.geometry import Box3D
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.claims import claims_of, match_label
-from deixis.spatial.reading import read_question
-from deixis.spatial.values import parse_value
+from deixis.spatial.checking.claims import claims_of, match_label
+from deixis.spatial.language.reading import read_question
+from deixis.spatial.language.values import parse_value
 
 
 def thing(label: str, x: float, y: float = 100, z: float | None = None, size: float = 50) -> FoundObject:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from deixis.backends import Completion, TokenProb, completion_of
-from deixis.spatial.confidence import (
+from deixis.spatial.checking.confidence import (
     mean_probability,
     near_probability,
     number_interval,

@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw
 from deixis.errors import OptionError
 from deixis.geometry import Box3D, Camera
 from deixis.media import Picture, load_picture
-from deixis.spatial import draw, lettering
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance, as_percent
-from deixis.spatial.draw import checked_target, draw_answer, draw_locate, missing_letters, save_picture
-from deixis.spatial.free_space import Place
-from deixis.spatial.lettering import Lettering, missing
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.places.free_space import Place
+from deixis.spatial.showing import draw, lettering
+from deixis.spatial.showing.draw import checked_target, draw_answer, draw_locate, missing_letters, save_picture
+from deixis.spatial.showing.lettering import Lettering, missing
 
 NO_MODEL = Provenance("fake", "scripted")
 

@@ -14,7 +14,7 @@ from deixis.cli import run
 from deixis.errors import OptionError
 from deixis.lab.make import example
 from deixis.media import load_picture
-from deixis.spatial.explain import HeatMap, draw_heat, explain, heat_map
+from deixis.spatial.showing.explain import HeatMap, draw_heat, explain, heat_map
 from tests.spatial.scenes import PICTURE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "desk.png"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deixis.geometry import Box3D, FrontAxis
-from deixis.spatial.frames import Things, decide
-from deixis.spatial.reading import read_question
+from deixis.spatial.language.reading import read_question
+from deixis.spatial.places.frames import Things, decide
 
 CUBE = (0.1, 0.1, 0.1)
 

@@ -11,7 +11,7 @@ from deixis.errors import GeometryError
 from deixis.geometry import Box3D, Camera, convex_hull, polygon_iou
 from deixis.lab.scene import Scene, View, sampled_view, settled_scene
 from deixis.lab.truth import truth_of
-from deixis.spatial.free_space import (
+from deixis.spatial.places.free_space import (
     NOT_AT_ALL,
     SURE,
     Place,

@@ -10,7 +10,7 @@ import pytest
 from deixis.cli.scene import layout_lines
 from deixis.geometry import Box3D
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.layout import ASSUMED, MAX_MEASURED, PLACES_ZH, layout_of
+from deixis.spatial.places.layout import ASSUMED, MAX_MEASURED, PLACES_ZH, layout_of
 from tests.spatial.scenes import scene_of_boxes
 from tests.spatial.test_placing import box_of
 

@@ -12,7 +12,8 @@ import pytest
 
 from deixis.backends import FakeBackend, ModelCard
 from deixis.lab.questions import Picture, Question, ask_everything, evidence_of
-from deixis.spatial import Answer, Deixis, prompts
+from deixis.spatial import Answer, Deixis
+from deixis.spatial.language import prompts
 from tests.lab.synthetic_truth import synthetic_truth
 
 PICTURES = 60

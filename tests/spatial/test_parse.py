@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deixis.spatial.parse import Kind, Parsed, parse_objects
-from deixis.spatial.scan import scan
+from deixis.spatial.grounding.parse import Kind, Parsed, parse_objects
+from deixis.spatial.grounding.scan import scan
 
 CUP = '{"bbox_2d": [100, 200, 300, 400], "label": "red cup"}'
 BOOK = '{"bbox_2d": [500, 200, 700, 400], "label": "book"}'

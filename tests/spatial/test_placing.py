@@ -14,10 +14,10 @@ from deixis.backends import FakeBackend
 from deixis.geometry import Box3D
 from deixis.lab.questions import ask_everything
 from deixis.spatial import Answer, Deixis
-from deixis.spatial.draw import draw_answer
-from deixis.spatial.placing import _roles
-from deixis.spatial.reading import read_question
-from deixis.spatial.relation_words import relation_in
+from deixis.spatial.language.reading import read_question
+from deixis.spatial.language.relation_words import relation_in
+from deixis.spatial.places.placing import _roles
+from deixis.spatial.showing.draw import draw_answer
 from tests.lab.synthetic_truth import synthetic_truth
 from tests.spatial.scenes import CAMERA, CARD, PICTURE
 

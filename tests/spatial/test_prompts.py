@@ -3,7 +3,7 @@
 import pytest
 
 from deixis.errors import QuestionError
-from deixis.spatial import prompts
+from deixis.spatial.language import prompts
 
 EXACT = {
     ("ask", "en"): "X\nAnswer with a word, a number or a short phrase.",

@@ -7,9 +7,9 @@ import pytest
 from deixis.errors import QuestionError
 from deixis.geometry import Relation
 from deixis.lab.questions import counting, distance, occlusion, relation, viewpoint
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import MAX_QUESTION, QuestionKind, read_question
-from deixis.spatial.relation_words import AnyRelation
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import MAX_QUESTION, QuestionKind, read_question
+from deixis.spatial.language.relation_words import AnyRelation
 
 CASES: list[tuple[str, QuestionKind, AnyRelation | None]] = [
     ("Is the mouse left of the keyboard?", "relation", "left_of"),

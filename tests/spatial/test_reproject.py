@@ -16,7 +16,7 @@ from deixis.geometry import Camera, iou_px
 from deixis.media import load_picture
 from deixis.spatial import Deixis
 from deixis.spatial.answer import Answer, LocateAnswer
-from deixis.spatial.reproject import box_in_camera, read_record
+from deixis.spatial.places.reproject import box_in_camera, read_record
 from deixis.spatial.scene import Scene
 from tests.geometry.strategies import boxes_3d, cameras
 from tests.spatial.scenes import BOXES, backend_of

@@ -16,7 +16,7 @@ import pytest
 from deixis.backends import FakeBackend
 from deixis.geometry import Box3D
 from deixis.spatial import Deixis
-from deixis.spatial.scene_gltf import scene_glb
+from deixis.spatial.showing.scene_gltf import scene_glb
 from tests.spatial.scenes import BOXES, CARD, HOSTILE, PICTURE, scene_of_boxes
 
 _VALIDATE = """

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from deixis.media import load_picture
-from deixis.spatial.draw import PALETTE
 from deixis.spatial.scene import Scene
-from deixis.spatial.scene_page import scene_page, script_json
+from deixis.spatial.showing.draw import PALETTE
+from deixis.spatial.showing.scene_page import scene_page, script_json
 from tests.spatial.scenes import BOXES, CAMERA, HOSTILE, PICTURE, scene_of_boxes
 
 THREE = {  # three.js 0.185.1 as published
@@ -79,7 +79,7 @@ def test_large_photographs_are_reduced_on_the_page_alone() -> None:
 
 @pytest.mark.parametrize("name", sorted(THREE))
 def test_three_is_the_published_one(name: str) -> None:
-    assets = files("deixis.spatial") / "assets"
+    assets = files("deixis.spatial.showing") / "assets"
     assert hashlib.sha256((assets / name).read_bytes()).hexdigest() == THREE[name]
     assert "MIT License" in (assets / "LICENSE.three").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ from deixis.geometry import Box3D, Camera, View, iou_px
 from deixis.media import Picture, load_picture
 from deixis.spatial import Deixis
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.shown import BORDERED, LONGEST, Shown, joined, shown_for_lists, shown_whole
+from deixis.spatial.grounding.shown import BORDERED, LONGEST, Shown, joined, shown_for_lists, shown_whole
 
 THING_PX = (700.0, 60.0, 760.0, 100.0)
 RED = (255, 0, 0)

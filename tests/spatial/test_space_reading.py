@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from deixis.spatial.reading import MAX_QUESTION, read_question
-from deixis.spatial.space_reading import FrameWords, SpaceQuestion
+from deixis.spatial.language.reading import MAX_QUESTION, read_question
+from deixis.spatial.language.space_reading import FrameWords, SpaceQuestion
 
 LAMP_TO_MONITOR = FrameWords("viewer", "lamp", "monitor")
 ZH_LAMP_TO_MONITOR = FrameWords("viewer", "台灯", "显示器")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deixis.spatial.prompts import Language
-from deixis.spatial.values import ValueKind, parse_value
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.values import ValueKind, parse_value
 
 KINDS: list[tuple[str, Language, ValueKind]] = [
     ("Yes", "en", "yes"),

@@ -11,10 +11,10 @@ import pytest
 from deixis.backends import Completion, Conversation, FakeBackend, ModelCard, TokenProb
 from deixis.geometry import RELATIONS
 from deixis.spatial import Deixis
-from deixis.spatial.calibration import Calibration, Fusion
-from deixis.spatial.prompts import LANGUAGES
-from deixis.spatial.rewording import hidden_reworded, relation_reworded, what_hides, which_extreme
-from deixis.spatial.verify import MOST_ABOUT_VIEW, MOST_QUESTIONS
+from deixis.spatial.checking.calibration import Calibration, Fusion
+from deixis.spatial.checking.verify import MOST_ABOUT_VIEW, MOST_QUESTIONS
+from deixis.spatial.language.prompts import LANGUAGES
+from deixis.spatial.language.rewording import hidden_reworded, relation_reworded, what_hides, which_extreme
 
 PIXELS = np.tile(np.arange(640, dtype=np.uint8)[None, :, None], (480, 1, 3))  # left and right differ
 CUP = '{"bbox_2d": [100, 400, 300, 600], "label": "red cup"}'

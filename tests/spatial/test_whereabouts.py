@@ -10,8 +10,8 @@ import pytest
 from deixis import Deixis
 from deixis.backends import FakeBackend
 from deixis.lab.questions import ask_everything
-from deixis.spatial.prompts import guess_language
-from deixis.spatial.whereabouts import OpenQuestion, read_open
+from deixis.spatial.language.prompts import guess_language
+from deixis.spatial.places.whereabouts import OpenQuestion, read_open
 from tests.lab.synthetic_truth import synthetic_truth
 
 PICTURE = np.full((100, 200, 3), 128, np.uint8)

@@ -118,7 +118,7 @@ def ask(
 ) -> None:
     """Answer a question about a picture, with boxes, checked claims and a confidence."""
     from deixis.spatial import Deixis
-    from deixis.spatial.reading import read_question
+    from deixis.spatial.language.reading import read_question
 
     picture, known_camera = picture_and_camera(image, camera, save, fov)
     _check_explanation(explain)
@@ -127,7 +127,7 @@ def ask(
     _check_explanation(explain, deixis.backend)
     answer = deixis.ask(picture, question, camera=known_camera).with_load_ms(deixis.load_ms)
     if save is not None:
-        from deixis.spatial.draw import draw_answer, save_picture
+        from deixis.spatial.showing.draw import draw_answer, save_picture
 
         save_picture(draw_answer(picture, answer), save)
     _save_explanation(explain, deixis.backend, picture, answer)
@@ -148,7 +148,7 @@ def locate(
 ) -> None:
     """Find every instance of something: boxes in pixels, or the word that it is absent."""
     from deixis.spatial import Deixis
-    from deixis.spatial.reading import read_question
+    from deixis.spatial.language.reading import read_question
 
     picture, known_camera = picture_and_camera(image, camera, save, fov)
     _check_explanation(explain)
@@ -157,7 +157,7 @@ def locate(
     _check_explanation(explain, deixis.backend)
     found = deixis.locate(picture, what, three_d=three_d, camera=known_camera).with_load_ms(deixis.load_ms)
     if save is not None:
-        from deixis.spatial.draw import draw_locate, save_picture
+        from deixis.spatial.showing.draw import draw_locate, save_picture
 
         save_picture(draw_locate(picture, found), save)
     _save_explanation(explain, deixis.backend, picture, found)
@@ -172,7 +172,7 @@ def reproject(
     as_json: Json = False,
 ) -> None:
     """The same answer, objects or scene in another camera, without asking the model again."""
-    from deixis.spatial.reproject import read_record
+    from deixis.spatial.places.reproject import read_record
     from deixis.spatial.scene import Scene
 
     found = read_record(_json_of(record))
@@ -199,7 +199,7 @@ def picture_and_camera(image: str, camera: str | None, save: str | None, fov: fl
     from deixis.media import load_picture
 
     if save is not None:
-        from deixis.spatial.draw import checked_target
+        from deixis.spatial.showing.draw import checked_target
 
         checked_target(save)
     picture = load_picture(image)
@@ -219,8 +219,8 @@ def _camera(camera: str | None, fov: float | None, width: int, height: int) -> C
 def _check_explanation(target: str | None, backend: Backend | None = None) -> None:
     """Refuse a heat map that cannot be saved, or that the backend cannot give, before anything is asked."""
     if target is not None:
-        from deixis.spatial.draw import checked_target
-        from deixis.spatial.explain import explainable
+        from deixis.spatial.showing.draw import checked_target
+        from deixis.spatial.showing.explain import explainable
 
         checked_target(target)
         if backend is not None:
@@ -229,8 +229,8 @@ def _check_explanation(target: str | None, backend: Backend | None = None) -> No
 
 def _save_explanation(target: str | None, backend: Backend, picture: Any, answer: Answer | LocateAnswer) -> None:
     if target is not None:
-        from deixis.spatial.draw import save_picture
-        from deixis.spatial.explain import draw_heat, explain
+        from deixis.spatial.showing.draw import save_picture
+        from deixis.spatial.showing.explain import draw_heat, explain
 
         save_picture(draw_heat(picture, explain(backend, picture, answer)), target)
 
@@ -238,7 +238,7 @@ def _save_explanation(target: str | None, backend: Backend, picture: Any, answer
 def _show(answer: Answer | LocateAnswer, as_json: bool, saved: str | None) -> None:
     from deixis.cli.report import show_answer, show_locate
     from deixis.spatial import LocateAnswer
-    from deixis.spatial.draw import missing_letters
+    from deixis.spatial.showing.draw import missing_letters
 
     if as_json:
         print_json(answer.to_json())

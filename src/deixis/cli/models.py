@@ -26,7 +26,7 @@ def list_models(as_json: Json = False) -> None:
     """What is on this machine, and what can be pulled."""
     from deixis.backends.catalog import KNOWN, local_checkpoints, weights_identity
     from deixis.cli.report import show_models, state_of
-    from deixis.spatial.canary import known_grounding
+    from deixis.spatial.grounding.canary import known_grounding
 
     local = local_checkpoints()
     groundings = [known_grounding(weights_identity(checkpoint.directory), checkpoint.directory) for checkpoint in local]
@@ -61,7 +61,7 @@ def check_model(
 ) -> None:
     """Find out whether a model points where things are, and in which coordinates, on four pictures of known truth."""
     from deixis.backends import resolve_model
-    from deixis.spatial.canary import measured_and_kept
+    from deixis.spatial.grounding.canary import measured_and_kept
 
     backend = resolve_model(name)
     if beside and backend.card.directory is None:

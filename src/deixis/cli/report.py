@@ -14,8 +14,8 @@ from rich.text import Text
 from deixis.backends.catalog import GIB, KNOWN, LocalCheckpoint
 from deixis.geometry import Camera
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance, as_percent
-from deixis.spatial.canary import Grounding
-from deixis.spatial.prompts import Language
+from deixis.spatial.grounding.canary import Grounding
+from deixis.spatial.language.prompts import Language
 
 _WORDS: Mapping[str, Mapping[Language, str]] = {
     "claim": {"en": "claim", "zh": "论断"},

@@ -20,8 +20,8 @@ from deixis.errors import OptionError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deixis.spatial.layout import Layout
-    from deixis.spatial.prompts import Language
+    from deixis.spatial.language.prompts import Language
+    from deixis.spatial.places.layout import Layout
     from deixis.spatial.scene import Scene
 
 SUFFIXES = (".json", ".glb", ".html")
@@ -59,7 +59,7 @@ def show_scene(console: Console, scene: Scene, saved: str) -> None:
     from rich.text import Text
 
     from deixis.cli.report import camera_text, footer, line_of, objects_table
-    from deixis.spatial.claims import SENTENCES
+    from deixis.spatial.checking.claims import SENTENCES
 
     names, language = scene.names, scene.language
     nothing = Text("没有找到物体" if language == "zh" else "nothing found")
@@ -82,7 +82,7 @@ def show_scene(console: Console, scene: Scene, saved: str) -> None:
 
 def layout_lines(layout: Layout, names: Sequence[str], language: Language) -> list[str]:
     """The plan in words: the room, what stands where, and the camera's own place."""
-    from deixis.spatial.layout import PLACES_ZH, ROOMS_ZH
+    from deixis.spatial.places.layout import PLACES_ZH, ROOMS_ZH
 
     known = "" if layout.room_type == "unknown" else f"{layout.room_type}: "
     places = "; ".join(f"{place}: {', '.join(names[i] for i in things)}" for place, things in layout.places.items())
@@ -120,11 +120,11 @@ def _language(name: str) -> Language:
 
 def _encoded(scene: Scene, suffix: str) -> bytes:
     if suffix == ".glb":
-        from deixis.spatial.scene_gltf import scene_glb
+        from deixis.spatial.showing.scene_gltf import scene_glb
 
         return scene_glb(scene)
     if suffix == ".html":
-        from deixis.spatial.scene_page import scene_page
+        from deixis.spatial.showing.scene_page import scene_page
 
         return scene_page(scene).encode()
     return (json.dumps(scene.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()

@@ -26,7 +26,7 @@ from deixis.lab.calibrate import camera_of, edges, right
 from deixis.lab.make import Example, example
 from deixis.lab.questions import Question
 from deixis.spatial import Answer, Deixis
-from deixis.spatial.values import parse_value
+from deixis.spatial.language.values import parse_value
 
 Row = dict[str, Any]
 MEASURED = ("relation", "occlusion", "nearest_farthest", "absent")

@@ -24,10 +24,10 @@ from deixis.lab.questions import Question
 from deixis.lab.scoring import DEPTH_SHARE, score
 from deixis.spatial import Deixis
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.calibration import Calibration, Fusion, features, kinds_of, weights_digest
-from deixis.spatial.prompts import Language
-from deixis.spatial.values import parse_value
-from deixis.spatial.verify import Weighed
+from deixis.spatial.checking.calibration import Calibration, Fusion, features, kinds_of, weights_digest
+from deixis.spatial.checking.verify import Weighed
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.values import parse_value
 
 Row = dict[str, Any]
 RIDGE = 3.0  # pull of every weight towards that of the more general kind

@@ -125,7 +125,7 @@ def calibrate_command(
     from deixis.lab.make import parse_size
     from deixis.lab.worlds import load_world
     from deixis.spatial import Deixis
-    from deixis.spatial.calibration import FILE
+    from deixis.spatial.checking.calibration import FILE
 
     worlds, pixels = world or ["desk", "primitives"], parse_size(size)
     for name in worlds:

@@ -15,9 +15,9 @@ from deixis.errors import GeometryError
 from deixis.geometry import Box3D, contains, iou_px
 from deixis.lab import words
 from deixis.lab.questions import Question
-from deixis.spatial.parse import Kind, Parsed, parse_objects
-from deixis.spatial.prompts import PromptKind
-from deixis.spatial.values import parse_value
+from deixis.spatial.grounding.parse import Kind, Parsed, parse_objects
+from deixis.spatial.language.prompts import PromptKind
+from deixis.spatial.language.values import parse_value
 
 # A located thing counts from this overlap on: boxes as in the detection literature, 3D boxes as in Omni3D's AP25.
 IOU_2D = 0.5

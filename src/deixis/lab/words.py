@@ -8,7 +8,7 @@ world holds what.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 
 @dataclass(frozen=True)

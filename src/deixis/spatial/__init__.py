@@ -2,9 +2,9 @@
 
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
 from deixis.spatial.deixis import Deixis
-from deixis.spatial.parse import Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.grounding.parse import Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.language.values import Value, parse_value
 from deixis.spatial.scene import Scene
-from deixis.spatial.values import Value, parse_value
 
 __all__ = [
     "Answer",

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from deixis.geometry import Box3D, Camera
 from deixis.geometry.relations import Margin
-from deixis.spatial.calibration import Opinion
-from deixis.spatial.free_space import Place
-from deixis.spatial.parse import Problem
-from deixis.spatial.prompts import Language
+from deixis.spatial.checking.calibration import Opinion
+from deixis.spatial.grounding.parse import Problem
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.places.free_space import Place
 
 Interval = tuple[float, float]
 Intervals = tuple[Interval, Interval, Interval, Interval]
@@ -175,7 +175,7 @@ class Answer:
 
     def with_camera(self, camera: Camera) -> Answer:
         """The same answer in another camera of the same picture, without asking the model again (see reproject.py)."""
-        from deixis.spatial.reproject import in_camera  # which reads answers, and so stands below them
+        from deixis.spatial.places.reproject import in_camera  # which reads answers, and so stands below them
 
         return in_camera(self, camera)
 
@@ -215,7 +215,7 @@ class LocateAnswer:
 
     def with_camera(self, camera: Camera) -> LocateAnswer:
         """The same objects in another camera of the same picture, without asking the model again (see reproject.py)."""
-        from deixis.spatial.reproject import in_camera  # which reads answers, and so stands below them
+        from deixis.spatial.places.reproject import in_camera  # which reads answers, and so stands below them
 
         return in_camera(self, camera)
 

@@ -11,18 +11,19 @@ from dataclasses import replace
 
 from deixis.backends import Backend, Completion, resolve_model, tokens_under
 from deixis.media import Picture, PictureSource
-from deixis.spatial import placing, prompts, whereabouts
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
-from deixis.spatial.calibration import calibration_of
-from deixis.spatial.claims import DEPTH_SHARE
-from deixis.spatial.confidence import mean_probability, near_probability, span_probability, yes_no_probability
-from deixis.spatial.in_space import answer_in_space
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading, read_question
+from deixis.spatial.checking.calibration import calibration_of
+from deixis.spatial.checking.claims import DEPTH_SHARE
+from deixis.spatial.checking.confidence import mean_probability, near_probability, span_probability, yes_no_probability
+from deixis.spatial.checking.verify import Weighed, judged, weigh
+from deixis.spatial.language import prompts
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading, read_question
+from deixis.spatial.language.values import Value, parse_value
+from deixis.spatial.places import placing, whereabouts
+from deixis.spatial.places.in_space import answer_in_space
 from deixis.spatial.run import CameraLike, Run, load_picture_of
 from deixis.spatial.scene import EVERYTHING, Scene, scene_of
-from deixis.spatial.values import Value, parse_value
-from deixis.spatial.verify import Weighed, judged, weigh
 
 UNCALIBRATED_NOTE: Mapping[Language, str] = {
     "en": "confidence is not calibrated for this model",

@@ -15,13 +15,13 @@ from deixis.errors import GeometryError, OptionError
 from deixis.geometry import Box3D, Camera, VirtualCamera, iou_px
 from deixis.media import Picture, PictureSource, load_picture
 from deixis.spatial.answer import BoxPx, FoundObject, Interval, Intervals, Provenance
-from deixis.spatial.canary import Scale, full_of, known_grounding, usable_grounding
-from deixis.spatial.confidence import mean_probability, number_interval
-from deixis.spatial.parse import Kind, Parsed, ParsedObject, Problem, parse_objects
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading
-from deixis.spatial.shown import Shown, joined, shown_for_lists, shown_whole
-from deixis.spatial.values import Value, in_metres
+from deixis.spatial.checking.confidence import mean_probability, number_interval
+from deixis.spatial.grounding.canary import Scale, full_of, known_grounding, usable_grounding
+from deixis.spatial.grounding.parse import Kind, Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.grounding.shown import Shown, joined, shown_for_lists, shown_whole
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading
+from deixis.spatial.language.values import Value, in_metres
 
 BOXES_TOKENS = 2_048
 MAX_OBJECTS = 300  # in one list: matching grows with the square, and no reply within the limit of tokens has as many

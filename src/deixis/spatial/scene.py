@@ -34,9 +34,9 @@ from typing import Any
 from deixis.geometry import Camera, Located, Margin, Relation, margin, visibility_of_boxes
 from deixis.media import Picture
 from deixis.spatial.answer import FoundObject, LocateAnswer, Provenance
-from deixis.spatial.claims import located
-from deixis.spatial.layout import Layout, layout_of
-from deixis.spatial.prompts import Language
+from deixis.spatial.checking.claims import located
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.places.layout import Layout, layout_of
 
 SCHEMA = "deixis.scene/1"
 EVERYTHING: dict[Language, str] = {"en": "all objects", "zh": "所有物体"}  # wordings that nano was trained on
@@ -132,7 +132,7 @@ class Scene:
 
     def with_camera(self, camera: Camera) -> Scene:
         """The same scene in another camera of the same picture, without asking the model again (see reproject.py)."""
-        from deixis.spatial.reproject import in_camera  # which reads answers, and so stands below them
+        from deixis.spatial.places.reproject import in_camera  # which reads answers, and so stands below them
 
         return in_camera(self, camera)
 

@@ -15,7 +15,7 @@ from deixis.lab.questions.evidence import evidence_of
 from deixis.lab.questions.kind import Kind
 from deixis.lab.questions.picture import Picture
 from deixis.lab.questions.question import Question
-from deixis.spatial.prompts import LANGUAGES, Language
+from deixis.spatial.language.prompts import LANGUAGES, Language
 
 __all__ = ["KINDS", "Kind", "Picture", "Question", "ask_everything", "evidence_of"]
 

@@ -12,7 +12,7 @@ from deixis.lab.questions.pairs import RELATIONS
 from deixis.lab.questions.picture import Group, Picture, as_typed, definite, described, filled, pick
 from deixis.lab.questions.question import Question, absent, written, yes_or_no
 from deixis.lab.questions.relation import PHRASINGS as RELATION_PHRASINGS
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # {xs}: "red cups", "objects"; in Chinese "杯子".
 COUNT: Phrasings = {

@@ -13,7 +13,7 @@ from deixis.lab import words
 from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.picture import Picture, as_typed, filled, pick
 from deixis.lab.questions.question import Question, meters, written
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # The first is nearer (farther) than the second by this share of the larger depth.
 DEPTH_GAP_SHARE = 0.06

@@ -13,7 +13,7 @@ from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.locate import boxes_3d_target, boxes_3d_text
 from deixis.lab.questions.picture import Picture, pick
 from deixis.lab.questions.question import Question, box_row, fenced, written
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # How often each kind of human question is the one whose evidence is asked. Relations need evidence most.
 _FAMILIES: Mapping[str, Kind] = {

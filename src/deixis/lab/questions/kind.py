@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from deixis.lab.questions.picture import Picture
 from deixis.lab.questions.question import Question
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 Phrasings = Mapping[Language, Sequence[str]]
 Make = Callable[[Picture, Generator, Language], Question | None]  # None: this picture has no clear case

@@ -8,7 +8,7 @@ from deixis.lab import words
 from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.picture import Group, Picture, described, pick
 from deixis.lab.questions.question import Question, box_3d_row, box_row, fenced, point_row, written
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # {x}: "red cup"; {xs}: "red cups". In Chinese the prompt itself says "all", and nouns have no plural.
 ONE: Phrasings = {

@@ -11,7 +11,7 @@ from deixis.lab import words
 from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.picture import Picture, as_typed, filled, pick
 from deixis.lab.questions.question import Question, written, yes_or_no
-from deixis.spatial.prompts import LANGUAGES, Language
+from deixis.spatial.language.prompts import LANGUAGES, Language
 
 # Hidden: at least this share of it by other things. Not hidden: at most this.
 HIDDEN_SHARE = 0.15

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deixis.lab import words
 from deixis.lab.worlds import WORLDS, load_world
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # A thing must show this much of itself, and this many pixels, before it is asked about or counted as plainly there.
 CLEAR_FRACTION = 0.25

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deixis.lab.words import ABSENT, NO, YES
-from deixis.spatial.prompts import PROMPTS, Language, PromptKind
+from deixis.spatial.language.prompts import PROMPTS, Language, PromptKind
 
 Box = Sequence[int]  # (x1, y1, x2, y2), 0..1000 of the picture
 

@@ -10,7 +10,7 @@ from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.pairs import RELATIONS, Indices, Pairs, Relation, pairs_of
 from deixis.lab.questions.picture import Picture, as_typed, filled, pick
 from deixis.lab.questions.question import Question, written, yes_or_no
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # Where a picture offers only one answer for a relation, it is seldom asked: otherwise a glance at the picture (is
 # anything stacked at all?) would give the answer away, and one answer would outweigh the other.

@@ -8,7 +8,7 @@ from deixis.lab import words
 from deixis.lab.questions.kind import Kind, Phrasings
 from deixis.lab.questions.picture import Picture, as_typed, pick
 from deixis.lab.questions.question import Question, degrees, written
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 # Degrees of pitch (0 level, 90 straight down). Between the bands two names would do, so nothing is asked there.
 TOP_DOWN_FROM_DEG = 58.0

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 from deixis.geometry import Box3D, Margin
 from deixis.geometry.arrangement import resting_m
-from deixis.spatial import prompts
 from deixis.spatial.answer import Answer, Claim, FoundObject
-from deixis.spatial.free_space import NOT_AT_ALL, SURE, Place, Surface, Zone, amid, beside, free_places, near
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading
-from deixis.spatial.relation_words import relation_in
+from deixis.spatial.language import prompts
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading
+from deixis.spatial.language.relation_words import relation_in
+from deixis.spatial.language.values import parse_value
+from deixis.spatial.places.free_space import NOT_AT_ALL, SURE, Place, Surface, Zone, amid, beside, free_places, near
 from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
-from deixis.spatial.values import parse_value
 
 _SURFACE = {
     "en": re.compile(r"\bon (?:the |this |that |my )((?:\w+ )?(?:table|desk|floor|shelf|counter|cabinet|bed|carpet))\b", re.I),

@@ -14,15 +14,15 @@ from PIL import Image
 
 from deixis.backends import Completion
 from deixis.geometry import View
-from deixis.spatial import prompts
 from deixis.spatial.answer import Claim, FoundObject
-from deixis.spatial.calibration import MOST_LOG_ODDS, Opinion, log_odds_of
-from deixis.spatial.confidence import odds_between, word_masses
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading
-from deixis.spatial.rewording import Reworded
+from deixis.spatial.checking.calibration import MOST_LOG_ODDS, Opinion, log_odds_of
+from deixis.spatial.checking.confidence import odds_between, word_masses
+from deixis.spatial.grounding.shown import Shown, shown_whole
+from deixis.spatial.language import prompts
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading
+from deixis.spatial.language.rewording import Reworded
 from deixis.spatial.run import Run
-from deixis.spatial.shown import Shown, shown_whole
 
 ZOOM_GROWN = 1.6  # a crop's side over that of what it shows
 ZOOM_LEAST_PX = 160

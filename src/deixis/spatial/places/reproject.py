@@ -18,12 +18,12 @@ from deixis.errors import DeixisError, OptionError
 from deixis.geometry import Box3D, Camera, Margin, MarginUnit, VirtualCamera
 from deixis.media import Picture
 from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
-from deixis.spatial.claims import claims_of
-from deixis.spatial.parse import Problem
-from deixis.spatial.prompts import Language, guess_language
-from deixis.spatial.reading import Reading, read_question
+from deixis.spatial.checking.claims import claims_of
+from deixis.spatial.grounding.parse import Problem
+from deixis.spatial.language.prompts import Language, guess_language
+from deixis.spatial.language.reading import Reading, read_question
+from deixis.spatial.language.values import Value, in_metres, parse_value
 from deixis.spatial.scene import SCHEMA, Scene, scene_of
-from deixis.spatial.values import Value, in_metres, parse_value
 
 NOTES: Mapping[str, Mapping[Language, str]] = {
     "moved": {

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from deixis.geometry import FrameRelation, Relation
-from deixis.spatial.prompts import Language
-from deixis.spatial.values import half_width
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.values import half_width
 
 AnyRelation = Relation | FrameRelation
 

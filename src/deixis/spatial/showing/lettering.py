@@ -131,7 +131,7 @@ def _font(which: int, size: int) -> ImageFont.FreeTypeFont | None:
     if which == 0:
         own = ImageFont.load_default(size)
         return own if isinstance(own, ImageFont.FreeTypeFont) else None
-    path = Path(str(files("deixis.spatial"))) / _SHIPPED if which == 1 else _machine_font(_FAMILIES[which - 2])
+    path = Path(str(files("deixis.spatial.showing"))) / _SHIPPED if which == 1 else _machine_font(_FAMILIES[which - 2])
     return None if path is None or not path.is_file() else ImageFont.truetype(path, size)
 
 

@@ -14,12 +14,12 @@ from typing import Literal
 from deixis.errors import GeometryError
 from deixis.geometry import Margin, Relation, iou_px, margin
 from deixis.media import Picture
-from deixis.spatial import prompts
 from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject
-from deixis.spatial.claims import located, match_label, sentence
-from deixis.spatial.confidence import mean_probability
-from deixis.spatial.prompts import Language
-from deixis.spatial.relation_words import words
+from deixis.spatial.checking.claims import located, match_label, sentence
+from deixis.spatial.checking.confidence import mean_probability
+from deixis.spatial.language import prompts
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.relation_words import words
 from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deixis.geometry import Relation
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 How = Literal["straight", "inverse", "opposite", "choice"]
 

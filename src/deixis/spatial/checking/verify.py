@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 from deixis.backends import Completion
 from deixis.spatial.answer import Claim, FoundObject
-from deixis.spatial.calibration import Calibration, Opinion, log_odds_of, probability_of
-from deixis.spatial.cases import WORDS, Case, case_of
-from deixis.spatial.claims import claims_of
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading
+from deixis.spatial.checking.calibration import Calibration, Opinion, log_odds_of, probability_of
+from deixis.spatial.checking.cases import WORDS, Case, case_of
+from deixis.spatial.checking.claims import claims_of
+from deixis.spatial.checking.second_look import PLAUSIBLE, SecondView, mirrored, missing_in, missing_of, opinion_on, tells
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading
+from deixis.spatial.language.values import Value
 from deixis.spatial.run import Run
-from deixis.spatial.second_look import PLAUSIBLE, SecondView, mirrored, missing_in, missing_of, opinion_on, tells
-from deixis.spatial.values import Value
 
 MOST_QUESTIONS = 5
 MOST_ABOUT_VIEW = 4

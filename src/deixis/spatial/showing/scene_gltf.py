@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deixis.geometry import Camera
-from deixis.spatial.draw import PALETTE
 from deixis.spatial.scene import SCHEMA, Scene, unique_names
+from deixis.spatial.showing.draw import PALETTE
 
 RESERVED = ("world", "camera", "frustum")  # node names of the scene's own; an object called "camera" becomes "camera (2)"
 TO_GLTF = np.diag([1.0, -1.0, -1.0, 1.0])  # camera frame (y down, z forward) to glTF: half a turn about x

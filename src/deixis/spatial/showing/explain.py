@@ -15,9 +15,9 @@ from PIL import Image
 from deixis.backends import Backend, Conversation, Look, Looking
 from deixis.errors import OptionError
 from deixis.media import Picture
-from deixis.spatial import prompts
 from deixis.spatial.answer import Answer, BoxPx, LocateAnswer
-from deixis.spatial.draw import with_footer
+from deixis.spatial.language import prompts
+from deixis.spatial.showing.draw import with_footer
 
 REPLY_TOKENS = 512
 # A patch to which a token that has read no question pays so many times an even share is a sink, looked at whatever is asked.

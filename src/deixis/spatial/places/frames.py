@@ -30,9 +30,9 @@ from deixis.geometry import (
     offset,
 )
 from deixis.geometry.arrangement import upward
-from deixis.spatial.prompts import Language
-from deixis.spatial.relation_words import words
-from deixis.spatial.space_reading import CAMERA, FrameWords, SpaceQuestion
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.relation_words import words
+from deixis.spatial.language.space_reading import CAMERA, FrameWords, SpaceQuestion
 
 Array = NDArray[np.float64]
 

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from deixis.geometry import Box3D, GroundPlane, Viewpoint, distance_m
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.free_space import Surface
+from deixis.spatial.places.free_space import Surface
 
 Array = NDArray[np.float64]
 PlanKind = Literal["tabletop", "room"]

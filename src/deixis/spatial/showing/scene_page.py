@@ -17,14 +17,14 @@ from importlib.resources import files
 from PIL import Image
 
 from deixis.media import Picture
-from deixis.spatial.claims import SENTENCES
-from deixis.spatial.draw import PALETTE
-from deixis.spatial.layout import PLACES_ZH, ROOMS_ZH
+from deixis.spatial.checking.claims import SENTENCES
+from deixis.spatial.places.layout import PLACES_ZH, ROOMS_ZH
 from deixis.spatial.scene import Scene
+from deixis.spatial.showing.draw import PALETTE
 
 PHOTO_PX = 2_048  # the backdrop's longer side at most; boxes keep the coordinates of the full picture
 PHOTO_QUALITY = 88
-_ASSETS = files("deixis.spatial") / "assets"
+_ASSETS = files("deixis.spatial.showing") / "assets"
 _MODULES = {  # bare name: file
     "three": "three.module.min.js",
     "three-core": "three.core.min.js",

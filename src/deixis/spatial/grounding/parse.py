@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from deixis.spatial.scan import Dict, List, Node, Number, Text, scan
+from deixis.spatial.grounding.scan import Dict, List, Node, Number, Text, scan
 
 Kind = Literal["box_2d", "point_2d", "box_3d"]
 ProblemKind = Literal[

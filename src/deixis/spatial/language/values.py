@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
 
 ValueKind = Literal["yes", "no", "absent", "unsure", "number", "label"]
 

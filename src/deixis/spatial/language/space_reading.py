@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from deixis.spatial.prompts import Language
-from deixis.spatial.relation_words import AnyRelation, relation_in, words
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.relation_words import AnyRelation, relation_in, words
 
 SpaceKind = Literal["relation", "choice", "distance", "within", "offset", "sight"]
 CAMERA = ""  # the name of whoever looks at the picture

@@ -19,9 +19,9 @@ from deixis.errors import OptionError
 from deixis.geometry import Box3D, Camera
 from deixis.media import Picture
 from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject, LocateAnswer, as_percent
-from deixis.spatial.free_space import NOT_AT_ALL, SURE, Place
-from deixis.spatial.lettering import Color, Lettering, missing
-from deixis.spatial.prompts import Language
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.places.free_space import NOT_AT_ALL, SURE, Place
+from deixis.spatial.showing.lettering import Color, Lettering, missing
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 

@@ -12,10 +12,10 @@ from typing import Any, cast, get_args
 from deixis.errors import GeometryError
 from deixis.geometry import Frame, FrameRelation, Located, Margin, Relation, gap_px, margin, margin_in
 from deixis.spatial.answer import Claim, FoundObject
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import QuestionKind, Reading
-from deixis.spatial.relation_words import AnyRelation, relation_in
-from deixis.spatial.values import Value
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import QuestionKind, Reading
+from deixis.spatial.language.relation_words import AnyRelation, relation_in
+from deixis.spatial.language.values import Value
 
 # A depth that the model says in words and one that its 3D box has are the same within this share.
 DEPTH_SHARE, DEPTH_DOUBT = 0.15, 0.05

@@ -6,17 +6,17 @@ Knows the steps. Does not know how geometry decides (see frames.py), nor how suc
 from __future__ import annotations
 
 from deixis.geometry import iou_px
-from deixis.spatial import prompts
 from deixis.spatial.answer import Answer, Claim, FoundObject
-from deixis.spatial.claims import sentence
-from deixis.spatial.confidence import mean_probability
-from deixis.spatial.frames import UNSURE, Outcome, Things, decide, framed, metres, reason, whoever_looks
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading
+from deixis.spatial.checking.claims import sentence
+from deixis.spatial.checking.confidence import mean_probability
+from deixis.spatial.language import prompts
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading
+from deixis.spatial.language.space_reading import SpaceQuestion
+from deixis.spatial.language.values import Value, parse_value
+from deixis.spatial.places.frames import UNSURE, Outcome, Things, decide, framed, metres, reason, whoever_looks
 from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
-from deixis.spatial.space_reading import SpaceQuestion
-from deixis.spatial.values import Value, parse_value
 
 WORDS_TOKENS = 64
 SAME_IOU = 0.5  # a box that covers a named thing so well is that thing and hides nothing of it

@@ -24,9 +24,9 @@ from deixis.backends import Backend, Conversation
 from deixis.errors import BackendError
 from deixis.geometry import BoxPx, iou_px
 from deixis.media import Picture, load_picture
-from deixis.spatial import prompts
-from deixis.spatial.parse import parse_objects
-from deixis.spatial.shown import Shown, shown_whole
+from deixis.spatial.grounding.parse import parse_objects
+from deixis.spatial.grounding.shown import Shown, shown_whole
+from deixis.spatial.language import prompts
 
 Scale = Literal["0-1000", "0-999", "pixels", "resized to 32", "resized to 28"]
 
@@ -78,7 +78,7 @@ class Canary:
 @lru_cache(maxsize=1)
 def canaries() -> tuple[Canary, ...]:
     """The pictures that come with Deixis."""
-    folder = Path(str(files("deixis"))) / "spatial" / "assets" / "canary"
+    folder = Path(str(files("deixis.spatial.grounding"))) / "assets" / "canary"
     rows = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["pictures"]
     return tuple(
         Canary(load_picture(folder / row["image"]), tuple(tuple(thing["box_px"]) for thing in row["objects"])) for row in rows
@@ -214,7 +214,7 @@ def _cached_at(identity: str) -> Path:
 @lru_cache(maxsize=1)
 def _canaries_digest() -> str:
     """Of the truth: an outcome on other pictures is measured again."""
-    truth = Path(str(files("deixis"))) / "spatial" / "assets" / "canary" / "truth.json"
+    truth = Path(str(files("deixis.spatial.grounding"))) / "assets" / "canary" / "truth.json"
     return sha256(truth.read_bytes()).hexdigest()[:16]
 
 

@@ -12,16 +12,11 @@ from typing import cast
 
 from deixis.backends import Completion, tokens_under
 from deixis.geometry import RELATIONS, Relation
-from deixis.spatial import prompts
 from deixis.spatial.answer import Claim, FoundObject
-from deixis.spatial.calibration import Opinion, log_odds_of
-from deixis.spatial.claims import claims_of, match_label
-from deixis.spatial.confidence import odds_between, word_masses
-from deixis.spatial.prompts import Language
-from deixis.spatial.reading import Reading
-from deixis.spatial.rewording import Reworded, hidden_reworded, relation_reworded, what_hides, which_extreme
-from deixis.spatial.run import Run
-from deixis.spatial.second_look import (
+from deixis.spatial.checking.calibration import Opinion, log_odds_of
+from deixis.spatial.checking.claims import claims_of, match_label
+from deixis.spatial.checking.confidence import odds_between, word_masses
+from deixis.spatial.checking.second_look import (
     WORDS_TOKENS,
     SecondView,
     geometry_of,
@@ -33,7 +28,12 @@ from deixis.spatial.second_look import (
     words_opinion,
     zoomed,
 )
-from deixis.spatial.values import Value, parse_value
+from deixis.spatial.language import prompts
+from deixis.spatial.language.prompts import Language
+from deixis.spatial.language.reading import Reading
+from deixis.spatial.language.rewording import Reworded, hidden_reworded, relation_reworded, what_hides, which_extreme
+from deixis.spatial.language.values import Value, parse_value
+from deixis.spatial.run import Run
 
 _WAVERS = math.log(0.05)
 WORDS = {"en": {"yes": "Yes", "no": "No", "absent": "absent"}, "zh": {"yes": "是", "no": "否", "absent": "没有"}}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deixis.errors import QuestionError
-from deixis.spatial.prompts import Language, guess_language
-from deixis.spatial.relation_words import AnyRelation, relation_in, words
-from deixis.spatial.space_reading import SpaceQuestion, read_space
-from deixis.spatial.values import half_width
+from deixis.spatial.language.prompts import Language, guess_language
+from deixis.spatial.language.relation_words import AnyRelation, relation_in, words
+from deixis.spatial.language.space_reading import SpaceQuestion, read_space
+from deixis.spatial.language.values import half_width
 
 QuestionKind = Literal[
     "relation", "exists", "count", "depth", "visibility", "hidden", "viewpoint", "distance", "sight", "free_space", "fit", "other"

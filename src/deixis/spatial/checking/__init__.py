@@ -1,0 +1,1 @@
+"""Whether an answer holds: claims against geometry, second looks, calibrated confidence."""

@@ -1,0 +1,1 @@
+"""Answers in 3D: frames, free space, rooms, whereabouts, another camera."""

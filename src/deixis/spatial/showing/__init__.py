@@ -1,0 +1,1 @@
+"""Answers made visible: marked pictures, heat maps, glTF and the scene page."""
