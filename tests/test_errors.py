@@ -11,6 +11,7 @@ EXPECTED = {
     "DeixisError": (1, 500),
     "InputError": (2, 400),
     "PictureError": (2, 400),
+    "VideoError": (2, 400),
     "QuestionError": (2, 400),
     "CameraError": (2, 400),
     "GeometryError": (2, 400),
@@ -19,6 +20,7 @@ EXPECTED = {
     "ModelNotFoundError": (2, 404),
     "CheckpointError": (2, 422),
     "BackendError": (1, 502),
+    "EngineError": (1, 500),
     "OverloadError": (1, 503),
 }
 

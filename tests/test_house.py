@@ -32,7 +32,7 @@ ROOMS = [
 # cli stands below lab, and offers its commands: it may reach down, lazily (inside a function), and nobody else may.
 MAY_REACH_DOWN = {("cli", "lab")}
 # lab trains nano on the prompts that spatial sends, so it stands below everything and may import all.
-NUMPY_ONLY = {"errors": set(), "geometry": {"numpy"}, "media": {"numpy", "PIL"}}
+NUMPY_ONLY = {"errors": set(), "geometry": {"numpy"}, "media": {"numpy", "PIL", "av"}}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -107,7 +107,7 @@ def test_no_file_outgrows_its_reader(room: str, path: Path) -> None:
 
 
 def test_the_package_itself_is_cheap_to_import() -> None:
-    heavy = ("torch", "numpy", "scipy", "PIL", "mujoco", "transformers", "rich", "httpx")
+    heavy = ("torch", "numpy", "scipy", "PIL", "av", "mujoco", "transformers", "rich", "httpx")
     code = f"import sys, deixis; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 

@@ -2,7 +2,8 @@
 
 DeixisError                 exit 1, HTTP 500   anything that Deixis itself reports
 ├── InputError              exit 2, HTTP 400   the caller's request cannot be served as it stands
-│   ├── PictureError        exit 2, HTTP 400   a picture or video is missing, broken, too small or too large
+│   ├── PictureError        exit 2, HTTP 400   a picture is missing, broken, too small or too large
+│   ├── VideoError          exit 2, HTTP 400   a video is missing, has no picture that can be read, or does not answer
 │   ├── QuestionError       exit 2, HTTP 400   a question is empty or too long
 │   ├── CameraError         exit 2, HTTP 400   camera numbers are missing, zero, negative or not finite
 │   ├── GeometryError       exit 2, HTTP 400   a box, a rotation or a relation is malformed
@@ -11,6 +12,7 @@ DeixisError                 exit 1, HTTP 500   anything that Deixis itself repor
 │   ├── ModelNotFoundError  exit 2, HTTP 404   no model of that name is on this machine or answers at that address
 │   └── CheckpointError     exit 2, HTTP 422   a checkpoint is broken: missing, left-over or misshapen tensors
 ├── BackendError            exit 1, HTTP 502   a model server failed, or answered what it must not
+├── EngineError             exit 1, HTTP 500   the network in this process failed at a request: numbers that are none, no memory
 └── OverloadError           exit 1, HTTP 503   the queue is full: the same request may succeed later
 
 A message says what was found, what was expected and what to do, on one line. File names and server replies end up in messages, so
@@ -26,6 +28,7 @@ __all__ = [
     "CameraError",
     "CheckpointError",
     "DeixisError",
+    "EngineError",
     "GeometryError",
     "InputError",
     "ModelNotFoundError",
@@ -34,6 +37,7 @@ __all__ = [
     "PictureError",
     "QuestionError",
     "SchemaError",
+    "VideoError",
 ]
 
 
@@ -55,7 +59,11 @@ class InputError(DeixisError):
 
 
 class PictureError(InputError):
-    """A picture or video cannot be read, or is outside the sizes that can be served."""
+    """A picture cannot be read, or is outside the sizes that can be served."""
+
+
+class VideoError(InputError):
+    """A video, a folder of pictures or a camera of which not one frame can be read, or one outside the sizes that can be served."""
 
 
 class QuestionError(InputError):
@@ -94,6 +102,10 @@ class BackendError(DeixisError):
     """A model server failed or broke its protocol."""
 
     http_status = 502
+
+
+class EngineError(DeixisError):
+    """The network in this process failed at this request; others go on."""
 
 
 class OverloadError(DeixisError):
