@@ -30,6 +30,7 @@ from deixis.geometry.occlusion import Visibility, front_to_back, visibility_of_b
 from deixis.geometry.polygons import convex_hull, polygon_contains, polygon_iou
 from deixis.geometry.relations import RELATIONS, Located, Margin, MarginUnit, Relation, margin
 from deixis.geometry.sensors import FORMAT_WIDTH_MM, sensor_width_mm
+from deixis.geometry.trajectory import Forecast, PredictedEvent, Trajectory, fit_trajectory, forecast
 from deixis.geometry.viewpoint import AzimuthClass, ViewClass, Viewpoint, azimuth_class, azimuth_deg, vanishing_point
 from deixis.geometry.views import View, padded_to_aspect, tiles
 from deixis.geometry.virtual_camera import VirtualCamera
@@ -48,6 +49,7 @@ __all__ = [
     "CameraJson",
     "CameraSource",
     "Direction",
+    "Forecast",
     "Frame",
     "FrameRelation",
     "FrontAxis",
@@ -58,9 +60,11 @@ __all__ = [
     "MarginUnit",
     "Offset",
     "PointPx",
+    "PredictedEvent",
     "QwenBox",
     "Relation",
     "Sight",
+    "Trajectory",
     "Vec3",
     "View",
     "ViewClass",
@@ -77,6 +81,8 @@ __all__ = [
     "contains",
     "convex_hull",
     "distance_m",
+    "fit_trajectory",
+    "forecast",
     "from_norm1000",
     "front_of",
     "front_to_back",

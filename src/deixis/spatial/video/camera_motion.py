@@ -1,0 +1,76 @@
+"""How the picture moved because the camera did: one affine map from pixels of the last frame to pixels of this one.
+
+Knows matched places, most of which stand still in the room. Does not know tracks. A camera that turns shifts all of them alike;
+one that travels shifts near things more, and on a ground the near ones are lower in the picture, which an affine map can hold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+STILL: Array = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+STILL.setflags(write=False)
+
+_NOISE = 0.006  # of the picture's diagonal: how far from the map a thing may be that did not move by itself
+_FEWEST = 3  # things that must agree on a shift; two might move together by chance, one always agrees with itself
+
+
+def shift_by_vote(before_px: ArrayLike, after_px: ArrayLike, alike: NDArray[np.bool_], diagonal_px: float) -> Array:
+    """The shift (2, 3) that most things agree on, `before_px` (n, 2), `after_px` (m, 2), `alike` (n, m): who may be whom.
+
+    No motion where it explains as many of them, or where fewer than three agree.
+    """
+    before, after = np.asarray(before_px, np.float64).reshape(-1, 2), np.asarray(after_px, np.float64).reshape(-1, 2)
+    if len(before) < _FEWEST or not alike.any():
+        return STILL
+    rows, columns = np.nonzero(alike)
+    shifts = after[columns] - before[rows]  # (k, 2)
+    candidates = np.vstack([np.zeros((1, 2)), shifts])
+    close = np.abs(candidates[:, None] - shifts[None]).max(axis=2) < 2.5 * _NOISE * diagonal_px  # (k + 1, k)
+    votes = np.array([len(np.unique(rows[agrees])) for agrees in close])
+    best = int(np.argmax(votes))
+    if best == 0 or votes[best] < max(_FEWEST, votes[0] + 1, len(before) / 2):
+        return STILL
+    return np.column_stack([np.eye(2), np.median(shifts[close[best]], axis=0)])
+
+
+def fitted(before_px: ArrayLike, after_px: ArrayLike, diagonal_px: float, shift: Array = STILL) -> Array:
+    """The affine map (2, 3) of pairs (n, 2), robust against those that move by themselves; `shift` where too few pairs bear it.
+
+    Held near a pure shift by a ridge, the more the fewer the pairs are.
+    """
+    before, after = np.asarray(before_px, np.float64).reshape(-1, 2), np.asarray(after_px, np.float64).reshape(-1, 2)
+    if len(before) < _FEWEST:
+        return shift
+    noise = _NOISE * diagonal_px
+    residual = after - before - shift[:, 2]
+    at_rest = np.abs(residual).max(axis=1) < 0.35 * noise
+    if shift is STILL and 2 * at_rest.sum() >= len(before) and np.abs(residual).max() > noise:
+        return STILL  # some things move by themselves, and as many or more do not
+    # The median is right while more than half of the things stand still; those far from it move by themselves.
+    middle = np.median(residual, axis=0)
+    near = np.abs(residual - middle).max(axis=1) < 4 * noise
+    if near.sum() < max(_FEWEST, len(before) / 2):
+        return shift
+    origin = before[near].mean(axis=0)
+    points = np.column_stack([(before[near] - origin) / diagonal_px, np.ones(near.sum())])  # (k, 3)
+    weights = np.ones(near.sum())
+    ridge = np.diag([0.2, 0.2, 0.0])
+    solution = np.zeros((3, 2))
+    for _ in range(5):
+        weighted = points * weights[:, None]
+        solution = np.linalg.solve(points.T @ weighted + ridge, weighted.T @ (after[near] - before[near]))
+        error = np.linalg.norm(after[near] - before[near] - points @ solution, axis=1)
+        weights = 1 / np.maximum(1.0, error / (0.5 * noise)) ** 2
+    linear = np.eye(2) + solution[:2].T / diagonal_px
+    if np.abs(linear - np.eye(2)).max() < 0.002 and np.abs(solution[2]).max() < 0.25 * noise:
+        return STILL  # below what boxes can tell: sums of it over an hour would be a drift
+    return np.column_stack([linear, solution[2] + origin - linear @ origin])
+
+
+def mapped(matrix: Array, points_px: ArrayLike) -> Array:
+    """Points (n, 2) behind the map."""
+    moved: Array = np.asarray(points_px, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return moved
