@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 import deixis.spatial.deixis
 from deixis.backends import FakeBackend, ModelCard, catalog, registry
 from deixis.backends.catalog import weights_identity
-from deixis.cli import commands, run
+from deixis.cli import commands, lazy, run
 from deixis.spatial.grounding import canary
 from tests.engine.checkpoints import write_checkpoint
 from tests.model import tiny
@@ -465,7 +465,7 @@ def test_lazy_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     room.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
     monkeypatch.setitem(sys.modules, "room_of_tests", room)
     table = {"lab": ("room_of_tests", "app", "Worlds.", "lab"), "bench": ("no_such_room", "app", "Figures.", "lab")}
-    monkeypatch.setattr(commands, "_LAZY", table)
+    monkeypatch.setattr(lazy, "_LAZY", table)
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
     assert "Worlds." in out
@@ -481,8 +481,8 @@ def test_lazy_command_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys:
     def missing(_: str) -> None:
         raise ModuleNotFoundError("No module named 'mujoco'", name="mujoco")
 
-    monkeypatch.setattr(commands, "_LAZY", {"lab": ("json", "app", "Worlds.", "lab")})
-    monkeypatch.setattr(commands.importlib, "import_module", missing)
+    monkeypatch.setattr(lazy, "_LAZY", {"lab": ("json", "app", "Worlds.", "lab")})
+    monkeypatch.setattr(lazy.importlib, "import_module", missing)
     assert run(["lab", "make"]) == 2
     assert "pip install 'deixis[lab]'" in capsys.readouterr().err
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from deixis.backends import (
     Backend,
+    Clip,
     Completion,
     Conversation,
     FakeBackend,
@@ -32,7 +33,7 @@ from deixis.backends import (
 from deixis.backends.catalog import weights_identity
 from deixis.backends.local import LocalBackend, read_card
 from deixis.backends.openai import OpenAIBackend
-from deixis.errors import BackendError, CheckpointError, DeixisError, ModelNotFoundError, OptionError, OverloadError
+from deixis.errors import BackendError, CheckpointError, DeixisError, ModelNotFoundError, OptionError, OverloadError, PictureError
 from deixis.model import open_checkpoint
 from tests.engine.checkpoints import write_checkpoint
 from tests.engine.scripted import ScriptedEngine
@@ -49,6 +50,26 @@ def test_conversation() -> None:
     assert [part["type"] for part in message["content"]] == ["image", "text"]
     both = Conversation((Turn("system", ("Be brief.",)), *QUESTION.turns))
     assert both.text == "Be brief.\nWhere is the cup?"
+
+
+CLIP = Clip(tuple(tiny.clip(4, 64, 96, 2)), (3.2, 3.7, 12.04, 60.0))
+
+
+def test_a_clip_is_a_part() -> None:
+    asked = Conversation.about(CLIP, "When does it move?")
+    (message,) = asked.to_messages()
+    video, text = message["content"]
+    assert (video["type"], text["text"], asked.text) == ("video", "When does it move?", "When does it move?")
+    assert video["frames"] is CLIP.frames and video["timestamps_s"] == CLIP.timestamps_s
+
+
+@pytest.mark.parametrize(
+    ("frames", "times"),
+    [((PIXELS, PIXELS), (1.0,)), ((PIXELS,), (1.0,)), ((), ()), ((PIXELS, PIXELS[:32]), (0.0, 1.0))],
+)
+def test_a_clip_that_is_none(frames: Any, times: Any) -> None:
+    with pytest.raises(PictureError, match="clip"):
+        Clip(frames, times)
 
 
 def test_reasoning_is_split_with_its_tokens() -> None:
@@ -120,6 +141,19 @@ def test_local_backend(directory: Path) -> None:
     assert backend.named(ModelCard("other")).card.name == "other"
 
 
+def test_local_backend_reads_clips(directory: Path) -> None:
+    backend = LocalBackend.open(directory, device="cpu")
+    asked = Conversation.about(CLIP, "When does it move?")
+    reply = backend.complete(asked, max_new_tokens=5)
+    processor = open_checkpoint(directory).processor
+    inputs = processor.encode(asked.to_messages())
+    assert inputs.video_grids[0][0] == 2 and "<3.5 seconds>" in processor.decode(inputs.input_ids)
+    later = Conversation.about(Clip(CLIP.frames, (100.0, 200.0, 300.0, 400.0)), "When does it move?")
+    assert [token.logprob for token in backend.complete(later, max_new_tokens=5).tokens] != [
+        token.logprob for token in reply.tokens
+    ]
+
+
 def test_local_backend_says_where_it_looked(directory: Path) -> None:
     backend = LocalBackend.open(directory, device="cpu")
     assert isinstance(backend, Looking)
@@ -135,6 +169,15 @@ def test_the_axis_of_a_front_is_read(tmp_path: Path) -> None:
     assert read_card(tmp_path).box_front == "-x"
     (tmp_path / "deixis.json").write_text(json.dumps({"box_front": "up"}))
     with pytest.raises(CheckpointError, match="box_front"):
+        read_card(tmp_path)
+
+
+def test_the_words_that_a_model_knows_are_read(tmp_path: Path) -> None:
+    assert read_card(tmp_path).words == ()
+    (tmp_path / "deixis.json").write_text(json.dumps({"words": [["cup", "杯子"], ["red", "红色"]]}))
+    assert read_card(tmp_path).words == (("cup", "杯子"), ("red", "红色"))
+    (tmp_path / "deixis.json").write_text(json.dumps({"words": [["cup"]]}))
+    with pytest.raises(CheckpointError, match=r"deixis\.json"):
         read_card(tmp_path)
 
 
@@ -206,6 +249,23 @@ def test_openai_request_and_reply() -> None:
     decoded = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
     assert np.array_equal(np.asarray(decoded), PIXELS)
     backend.close()
+
+
+def test_openai_shows_a_clip_as_pictures_with_their_times() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(200, json=REPLY)
+
+    server(answer).complete(Conversation.about(CLIP, "When?"), max_new_tokens=9)
+    content = sent[0]["messages"][0]["content"]
+    assert [part.get("text", part["type"]) for part in content] == [
+        "<3.2 seconds>", "image_url", "<3.7 seconds>", "image_url", "<12.0 seconds>", "image_url", "<60.0 seconds>", "image_url",
+        "When?",
+    ]  # fmt: skip
+    data = base64.b64decode(content[5]["image_url"]["url"].removeprefix("data:image/png;base64,"))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), CLIP.frames[2])
 
 
 def test_openai_without_probabilities() -> None:
@@ -388,6 +448,9 @@ def test_pictures_are_shown_in_the_sizes_that_a_model_knows(tmp_path: Path) -> N
         shown = backend._shown(Conversation.about(np.full((*shape, 3), 7, np.uint8), "what?"))
         pixels, text = shown.turns[0].parts
         assert isinstance(pixels, np.ndarray) and pixels.shape == (*expected, 3) and (pixels == 7).all() and text == "what?"
+    clip = backend._shown(Conversation.about(CLIP, "what?")).turns[0].parts[0]
+    assert isinstance(clip, Clip) and clip.timestamps_s == CLIP.timestamps_s
+    assert {frame.shape for frame in clip.frames} == {(480, 640, 3)}  # 96 to 64 is nearer to 4:3 than to 16:9
     known = np.zeros((480, 640, 3), np.uint8)
     assert backend._shown(Conversation.about(known, "what?")).turns[0].parts[0] is known
     (tmp_path / "deixis.json").write_text(json.dumps({"name": "x", "sizes": [[0, 640]]}))

@@ -58,6 +58,7 @@ def test_time_and_halves() -> None:
     timed["verified"] = {**timed["verified"], "s": 2.5}
     found = report([timed, row(False, True, hard=True)])
     assert found["seconds"] == {"bare": 1.0, "verified": 2.5, "ratio": 2.5, "questions": 1}
+    assert report([timed, row(True, True, calibrated=False)])["calibrated"] == 0.5
     assert found["all"]["interval_coverage"] == {"n": 2, "share": 0.5}
     assert found["harder"]["families"]["checked"]["n"] == 1
     assert report([row(True, True)])["seconds"]["ratio"] is None

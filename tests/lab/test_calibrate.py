@@ -9,12 +9,25 @@ import pytest
 from deixis.backends import FakeBackend, ModelCard
 from deixis.errors import OptionError
 from deixis.lab.bench import asked
-from deixis.lab.calibrate import FEWEST, FITTED, camera_of, collected, edges, fit_fusion, fit_intervals, fitted, provenance, right
+from deixis.lab.calibrate import (
+    ABSENT_ABOVE,
+    FEWEST_OF_KIND,
+    FITTED,
+    camera_of,
+    collected,
+    edges,
+    fit_absent,
+    fit_fusion,
+    fit_intervals,
+    fitted,
+    provenance,
+    right,
+)
 from deixis.lab.make import example
 from deixis.lab.questions import Picture, evidence_of
 from deixis.spatial import Deixis
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.checking.calibration import Fusion, probability_of
+from deixis.spatial.checking.calibration import Calibration, Fusion, probability_of
 
 SIZE = (256, 192)
 SEED = 820_004
@@ -55,7 +68,7 @@ def test_the_weights_that_made_the_answers_are_found() -> None:
 
 def test_few_answers_are_drawn_to_what_they_are_a_case_of() -> None:
     rng = np.random.default_rng(2)
-    many, few = simulated(rng, {"words": 1.5}, 0.0, 2_000), simulated(rng, {"words": 1.5}, 0.0, FEWEST - 1)
+    many, few = simulated(rng, {"words": 1.5}, 0.0, 2_000), simulated(rng, {"words": 1.5}, 0.0, FEWEST_OF_KIND - 1)
     rows = [{"claims": [one], "edges": [], "world": "desk"} for one in many]
     rows += [{"claims": [{**one, "kind": "claim, between"}], "edges": [], "world": "desk"} for one in few]
     found = fitted(rows, {"seed": 1})
@@ -68,6 +81,46 @@ def test_few_answers_are_drawn_to_what_they_are_a_case_of() -> None:
 def test_nothing_is_learned_from_nothing() -> None:
     with pytest.raises(OptionError, match="collect more"):
         fitted([{"claims": simulated(np.random.default_rng(3), {"words": 1.0}, 0.0, 1), "edges": [], "world": "desk"}], {})
+
+
+def test_absent_is_said_as_often_as_it_is_true() -> None:
+    rng = np.random.default_rng(8)
+    rows = []
+    for _ in range(4_000):
+        odds = rng.normal(-2, 2.5)
+        rows.append({"features": {"words": float(odds)}, "holds": bool(rng.random() < probability_of(odds - 0.6))})
+    calibration = Calibration({"absent": Fusion({"words": 1.0})})  # which says it too often
+    above = fit_absent(calibration, rows)
+    said = [probability_of(row["features"]["words"]) > above for row in rows]
+    assert above > 0.52
+    assert sum(said) == sum(row["holds"] for row in rows)
+    none, clear = ({"features": {"words": -3.0}, "holds": False}, {"features": {"words": 9.0}, "holds": True})
+    assert fit_absent(calibration, [none]) == 0.5
+    assert fit_absent(calibration, [none, clear]) == ABSENT_ABOVE[1]
+
+
+def test_what_is_looked_at_again_has_weights_of_its_own() -> None:
+    rng = np.random.default_rng(9)
+    rows = []
+    for i in range(3_000):
+        words, exists = rng.normal(0, 2), rng.normal(0, 2)
+        holds = bool(rng.random() < probability_of(words + 2 * exists * (i % 2)))
+        said = {"words": float(words), "exists": float(exists)} if i % 2 else {"words": float(words)}
+        rows.append(
+            {
+                "claims": simulated(rng, {"words": 1.0}, 0.0, 1),
+                "edges": [],
+                "world": "desk",
+                "absent": {"features": said, "holds": holds},
+            }
+        )
+    found = fitted(rows, {})
+    assert set(found.claims["absent"].weights or {}) == {"words"}
+    assert found.claims["absent, seen again"].weights == {
+        "words": pytest.approx(1.0, abs=0.2),
+        "exists": pytest.approx(2.0, abs=0.3),
+    }
+    assert ABSENT_ABOVE[0] <= found.absent_above <= ABSENT_ABOVE[1]
 
 
 def boxes(spread: float, seed: int) -> Any:

@@ -8,7 +8,9 @@ import torch
 from tokenizers import Tokenizer, models
 
 from deixis.backends.catalog import nano_directory
+from deixis.backends.local import read_card
 from deixis.errors import CheckpointError
+from deixis.lab import words
 from deixis.lab.nano import (
     MAX_PIXELS,
     MAX_VOCABULARY,
@@ -22,6 +24,8 @@ from deixis.lab.nano import (
 from deixis.lab.questions.question import box_3d_row, box_row, fenced, point_row
 from deixis.lab.train import LARGE, SMALL
 from deixis.model import Processor, Qwen3VL, Qwen3VLConfig, smart_resize
+from deixis.spatial.language.prompts import LANGUAGES
+from deixis.spatial.language.translation import translated
 from tests.lab.asked_pictures import asked_pictures
 from tests.lab.small_nano import processor, tokenizer
 
@@ -134,3 +138,13 @@ def test_training_sizes_are_read_as_they_are(size: tuple[int, int]) -> None:
     width, height = size
     assert smart_resize(height, width, 32, MIN_PIXELS, MAX_PIXELS) == (height, width)
     assert min(size) >= 256 and max(size) <= 768 and max(size) <= 2 * min(size)
+
+
+def test_every_label_of_the_worlds_has_one_translation() -> None:
+    card = read_card(NANO)
+    for color in words.COLORS:
+        for category in words.CATEGORIES:
+            en, zh = (words.label(color, category, language) for language in LANGUAGES)
+            assert translated(en, "en", card.words) == zh
+            there = translated(zh, "zh", card.words)
+            assert there is not None and there.lower() == en

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from deixis.backends import FakeBackend, ModelCard
+from deixis.backends.catalog import weights_identity
 from deixis.errors import CheckpointError
 from deixis.spatial import Deixis
 from deixis.spatial.checking.calibration import (
@@ -23,11 +25,15 @@ from deixis.spatial.checking.calibration import (
     kinds_of,
     log_odds_of,
     probability_of,
-    weights_digest,
 )
 
 FITTED = Calibration(
-    {"claim": Fusion({"words": 1.0}), "claim, side": Fusion({"words": 0.5, "geometry": 2.0}, -0.25)}, 0.7, 1.5, 2.0, {"seed": 1}
+    {"claim": Fusion({"words": 1.0}), "claim, side": Fusion({"words": 0.5, "geometry": 2.0}, -0.25)},
+    0.7,
+    0.4,
+    1.5,
+    2.0,
+    {"seed": 1},
 )
 
 
@@ -77,8 +83,8 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def written(directory: Path, **changed: Any) -> ModelCard:
-    made = {"weights": weights_digest(directory), "seed": 830001}
-    row = {**Calibration(FITTED.claims, 0.7, 1.5, 2.0, made).to_json(), **changed}
+    made = {"weights": weights_identity(directory), "seed": 830001}
+    row = {**Calibration(FITTED.claims, 0.7, 0.4, 1.5, 2.0, made).to_json(), **changed}
     (directory / FILE).write_text(json.dumps(row), encoding="utf-8")
     return ModelCard("tiny", directory=directory)
 
@@ -89,7 +95,7 @@ def test_a_file_is_found_beside_its_weights(checkpoint: Path) -> None:
     found = calibration_of(written(checkpoint))
     assert found.fitted
     assert found.claims == FITTED.claims
-    assert (found.unsure_below, found.interval_scale, found.interval_extra) == (0.7, 1.5, 2.0)
+    assert (found.unsure_below, found.absent_above, found.interval_scale, found.interval_extra) == (0.7, 0.4, 1.5, 2.0)
 
 
 @pytest.mark.parametrize("at", [0, 2_560_000, 5_119_999])
@@ -124,6 +130,34 @@ def test_an_answer_says_whether_it_is_calibrated(checkpoint: Path) -> None:
     plain = Deixis(FakeBackend(script)).ask(pixels, "Is there a cup?")
     assert plain.to_json()["calibrated"] is False
     assert any("not calibrated" in note for note in plain.provenance.notes)
-    fitted = Deixis(FakeBackend(script, card=written(checkpoint))).ask(pixels, "Is there a cup?")
+    session = Deixis(FakeBackend(script, card=written(checkpoint)))
+    session.calibration = replace(
+        session.calibration, claims={**session.calibration.claims, "claim, exists": Fusion({"words": 1.0})}
+    )
+    fitted = session.ask(pixels, "Is there a cup?")
     assert fitted.to_json()["calibrated"] is True
     assert not any("not calibrated" in note for note in fitted.provenance.notes)
+
+
+@pytest.mark.parametrize(
+    ("question", "reply"),
+    [("What colour is the cup?", "red"), ("Is there a cup?", "Yes"), ("杯子是什么颜色?", "红色"), ("在哪里", "桌上")],
+)
+def test_a_kind_that_was_never_held_against_truth_is_not_near_certain(checkpoint: Path, question: str, reply: str) -> None:
+    session = Deixis(FakeBackend({"bbox": "[]", "": reply}, card=written(checkpoint), probability=0.9999))
+    session.calibration = replace(
+        session.calibration, claims={"claim, side": Fusion({"words": 1.0}), "value": Fusion({"words": 1.0})}
+    )
+    answer = session.ask(np.zeros((480, 640, 3), np.uint8), question)
+    assert answer.calibrated is False
+    assert answer.confidence <= session.calibration.unsure_below
+    assert any("calibrated for this kind" in note or "这类问题" in note for note in answer.provenance.notes)
+
+
+@pytest.mark.parametrize("question", ["How far apart are the cup and the cup?", "杯子和杯子相距多远？"])
+def test_the_distance_between_two_things_of_one_name_is_unsure(checkpoint: Path, question: str) -> None:
+    session = Deixis(FakeBackend({"bbox": "[]", "": "0.91 m"}, card=written(checkpoint), probability=0.9999))
+    answer = session.ask(np.zeros((480, 640, 3), np.uint8), question)
+    assert (answer.verdict, answer.calibrated) == ("unsure", False)
+    assert answer.confidence <= 0.5
+    assert any("cup" in note or "杯子" in note for note in answer.provenance.notes)

@@ -302,7 +302,7 @@ def test_ask_json_contract() -> None:
     assert list(row["claims"][0])[:5] == ["claim", "frame", "model", "geometry", "agrees"]
     assert row["camera"] == {"fx": 640, "fy": 640, "cx": 320, "cy": 240, "width": 640, "height": 480, "source": "user"}
     assert row["model"] == "nano"
-    assert list(row["timings_ms"]) == ["ask", "evidence", "evidence_3d", "ask_again", "total"]
+    assert list(row["timings_ms"]) == ["ask", "evidence", "evidence_3d", "ask_again", "translate", "total"]
 
 
 def test_locate_json_contract() -> None:

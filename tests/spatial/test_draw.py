@@ -16,8 +16,9 @@ from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Prov
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.places.free_space import Place
 from deixis.spatial.showing import draw, lettering
-from deixis.spatial.showing.draw import checked_target, draw_answer, draw_locate, missing_letters, save_picture
+from deixis.spatial.showing.draw import draw_answer, draw_locate, missing_letters
 from deixis.spatial.showing.lettering import Lettering, missing
+from deixis.spatial.showing.saving import checked_target, save_picture
 
 NO_MODEL = Provenance("fake", "scripted")
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deixis import Deixis
-from deixis.backends import FakeBackend, Look, Looking
+from deixis.backends import Conversation, FakeBackend, Look, Looking
 from deixis.cli import run
 from deixis.errors import OptionError
 from deixis.lab.make import example
@@ -50,6 +50,38 @@ def test_share_in_a_box_counts_parts_of_patches() -> None:
     assert heat.share_in((0, 0, 640, 480), 640, 480) == pytest.approx(1.0)
     assert heat.share_in((0, 0, 320, 240), 640, 480) == pytest.approx(0.5)
     assert heat.share_in((160, 120, 320, 480), 640, 480) == pytest.approx(0.125)
+
+
+def test_a_part_of_a_map_is_a_map() -> None:
+    weights = np.zeros((6, 4))
+    weights[2, 1], weights[0, 0] = 0.6, 0.4  # the second in the border
+    part = HeatMap(weights, "Where?", "There").part((0, 160, 640, 320), 640, 480)
+    assert part.weights.shape == (2, 4)
+    assert part.weights[0, 1] == pytest.approx(1.0)
+    half = HeatMap(weights, "", "").part((0, 200, 640, 320), 640, 480)  # the patch is cut in two
+    assert half.weights[0, 1] == pytest.approx(1.0)
+    empty = HeatMap(weights, "", "").part((320, 160, 640, 320), 640, 480)
+    assert empty.weights == pytest.approx(np.full((2, 2), 0.25))
+
+
+def test_a_long_picture_is_looked_at_with_its_borders_and_mapped_without() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Seeing(FakeBackend):
+        def look(self, conversation: Conversation, *, max_new_tokens: int) -> Look:
+            (pixels, _) = conversation.turns[0].parts
+            height, width = pixels.shape[:2]  # type: ignore[union-attr]
+            seen.append((height, width))
+            answer = np.zeros((height // 32, width // 32))
+            answer[round(height / 64), 5] = 1.0  # in the middle row, six patches from the left
+            return looked(answer)
+
+    backend = Seeing({"": "Yes"})
+    picture = load_picture(np.full((160, 960, 3), 90, np.uint8))
+    heat = explain(backend, picture, Deixis(backend).ask(picture, "Is it dark?", evidence=False))
+    assert seen == [(480, 960)]  # 2:1
+    assert heat.weights.shape == (5, 30)
+    assert heat.share_in((160, 0, 192, 160), 960, 160) == pytest.approx(1.0)
 
 
 def test_the_drawing_is_bright_where_the_model_looked() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from deixis.geometry import Box3D, FrontAxis
 from deixis.spatial.language.reading import read_question
-from deixis.spatial.places.frames import Things, decide
+from deixis.spatial.places.frames import decide
+from deixis.spatial.places.variants import Things
 
 CUBE = (0.1, 0.1, 0.1)
 

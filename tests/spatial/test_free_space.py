@@ -78,6 +78,13 @@ def test_what_rests_on_a_thing_does_not_lift_the_surface() -> None:
     assert Surface.under([CORNERS[1], CORNERS[3], *stacked]).plane.offset_m == pytest.approx(-1.0)
 
 
+def test_a_table_reaches_a_little_beyond_the_things_on_it_and_a_located_one_does_not() -> None:
+    grown = Surface.under(CORNERS).grown(0.1)
+    assert np.abs(grown.outline_m).max(axis=0) == pytest.approx([0.55, 0.45], abs=0.01)
+    located = Surface.on_top_of(CORNERS[0])
+    assert located.grown(0.1) is located
+
+
 def test_the_middle_of_an_empty_table_is_the_best_place() -> None:
     best, *rest = free_places(Surface.under(CORNERS), LOOKING_DOWN, CORNERS, standing(0, 0))
     assert best.point_px == pytest.approx((320, 240), abs=12)

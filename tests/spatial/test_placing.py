@@ -198,6 +198,12 @@ def test_two_of_a_name_are_not_guessed_between() -> None:
     assert "brown guitar, red guitar" in answer.answer
 
 
+def test_where_nothing_else_stands_the_table_is_unknown() -> None:
+    answer = asked("Where on the table can I put the red cup?", {"red cup": THINGS["red cup"]})
+    assert (answer.verdict, answer.calibrated, answer.places) == ("unsure", False, ())
+    assert "nothing else stands" in answer.answer
+
+
 def test_a_located_table_is_the_surface_and_one_that_carries_nothing_is_not() -> None:
     table = box_of(0.0, 1.1, 0.05, 1.6, drop=0.55)
     listed = json.dumps([{"bbox_3d": [round(v, 4) for v in table.to_qwen()], "label": "table"}])
@@ -206,7 +212,7 @@ def test_a_located_table_is_the_surface_and_one_that_carries_nothing_is_not() ->
     assert any("3D box" in note for note in answer.provenance.notes)
     small = replace(table, size_m=(0.1, 0.05, 0.1))
     listed = json.dumps([{"bbox_3d": [round(v, 4) for v in small.to_qwen()], "label": "table"}])
-    assert any("as far as things stand" in note for note in asked(question, extra=listed).provenance.notes)
+    assert any("beyond the things that stand" in note for note in asked(question, extra=listed).provenance.notes)
 
 
 def test_a_table_that_is_full_says_so() -> None:

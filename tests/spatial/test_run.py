@@ -16,7 +16,7 @@ from deixis.backends.local import LocalBackend
 from deixis.media import load_picture
 from deixis.model import open_checkpoint
 from deixis.spatial import Deixis, LocateAnswer
-from deixis.spatial.run import BOXES_SCHEMA, MAX_OBJECTS
+from deixis.spatial.grounding.schema import BOXES_SCHEMA, MAX_OBJECTS
 from tests.engine.checkpoints import write_checkpoint
 from tests.engine.scripted import ScriptedEngine
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from deixis.backends import Completion, Conversation, FakeBackend, ModelCard, To
 from deixis.geometry import RELATIONS
 from deixis.spatial import Deixis
 from deixis.spatial.checking.calibration import Calibration, Fusion
-from deixis.spatial.checking.verify import MOST_ABOUT_VIEW, MOST_QUESTIONS
+from deixis.spatial.checking.missing import MOST_LOOKS
+from deixis.spatial.checking.verify import MOST_ABOUT_VIEW, MOST_ABROAD, MOST_QUESTIONS
 from deixis.spatial.language.prompts import LANGUAGES
-from deixis.spatial.language.rewording import hidden_reworded, relation_reworded, what_hides, which_extreme
+from deixis.spatial.language.rewording import exists_reworded, hidden_reworded, relation_reworded, what_hides, which_extreme
+from deixis.spatial.language.translation import named_in, names_of_reply, translated
 
 PIXELS = np.tile(np.arange(640, dtype=np.uint8)[None, :, None], (480, 1, 3))  # left and right differ
 CUP = '{"bbox_2d": [100, 400, 300, 600], "label": "red cup"}'
@@ -50,7 +53,9 @@ def asking(
 
 
 def truthful(question: str, mirrored: bool) -> str:
-    """The cup is left of the book."""
+    """The cup is left of the book, and both are there."""
+    if "there" in question:
+        return "Yes"
     if question.startswith("Which"):
         left = "red cup" if "left" in question else "blue book"
         return {"red cup": "blue book", "blue book": "red cup"}[left] if mirrored else left
@@ -91,7 +96,7 @@ def test_the_sure_are_not_asked_again_and_the_doubtful_only_so_often() -> None:
     assert len(backend.asked) == 2  # the question, and its evidence
     session, backend = asking(lambda q, mirrored: "Yes", p=0.51)
     session.ask(PIXELS, QUESTION)
-    assert 2 < len(backend.asked) <= 2 + MOST_QUESTIONS + MOST_ABOUT_VIEW
+    assert 2 < len(backend.asked) <= 2 + MOST_LOOKS + MOST_QUESTIONS + MOST_ABROAD + MOST_ABOUT_VIEW
 
 
 def test_another_view_is_taken_where_doubt_remains() -> None:
@@ -109,8 +114,8 @@ def test_hidden_things_are_seen_larger() -> None:
     answer = session.ask(PIXELS, "Is the red cup partly hidden?")
     assert answer.verdict == "yes"
     views = [conversation.turns[0].parts[0] for conversation in backend.asked]
-    zoomed = [view for view in views if not np.array_equal(view, PIXELS)]  # type: ignore[arg-type]
-    assert zoomed and all(view.shape == PIXELS.shape for view in zoomed)  # type: ignore[union-attr]
+    zoomed = [view for view in views if isinstance(view, np.ndarray) and not np.array_equal(view, PIXELS)]
+    assert zoomed and all(view.shape == PIXELS.shape for view in zoomed)
 
 
 def test_which_of_two_is_answered_by_the_better_borne_out() -> None:
@@ -146,6 +151,144 @@ def test_missing_things_are_never_boxed_into_an_answer() -> None:
     session, _ = asking(lambda q, _: "Yes", "[]")
     answer = session.ask(PIXELS, QUESTION)
     assert (answer.verdict, answer.answer, answer.objects) == ("absent", "absent", ())
+
+
+# --- the other language ----------------------------------------------------------------------------------------------
+
+PAIRS = (
+    ("cup", "杯子"),
+    ("book", "书"),
+    ("usb stick", "U盘"),
+    ("red", "红色"),
+    ("blue", "蓝色"),
+    ("mug", "杯子"),
+    ("cup", "水杯"),
+)
+ABROAD = Calibration({"claim": Fusion({"other_language": 3.0})}, made={"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("label", "language", "there"),
+    [
+        ("red cup", "en", "红色杯子"),
+        ("the blue USB stick", "en", "蓝色U盘"),
+        ("mug", "en", "杯子"),
+        ("红色的杯子", "zh", "red cup"),
+        ("水杯", "zh", "cup"),
+        ("red dragon", "en", None),
+        ("红色的龙", "zh", None),
+        ("", "en", None),
+    ],
+)
+def test_names_are_put_together_from_known_words(label: str, language: str, there: str | None) -> None:
+    assert translated(label, language, PAIRS) == there  # type: ignore[arg-type]
+    assert translated(label, language, ()) is None  # type: ignore[arg-type]
+
+
+def test_the_names_in_a_question() -> None:
+    assert named_in("Is the red cup hidden by a mug, or the mugshot?", "en", PAIRS) == ("red cup", "mug")
+    assert named_in("红色的杯子在U盘左边吗？", "zh", PAIRS) == ("红色杯子", "U盘")
+    assert named_in("Is the red cup there?", "en", ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("reply", "names"),
+    [
+        ('```json\n["红色的杯子", "蓝色书"]\n```', ("红色杯子", "蓝色书")),
+        ('["红色的杯子"]', None),  # one for two
+        ('["red cup", "blue book"]', None),  # not translated
+        ('["杯子", "杯子"]', None),  # no longer told apart
+        ('["杯子", ""]', None),
+        ('["杯子", 2]', None),
+        (f'["杯子", "{"书" * 61}"]', None),
+        ("杯子和书", None),
+        ('["杯子", "书', None),
+    ],
+)
+def test_a_models_own_translation_is_checked(reply: str, names: tuple[str, ...] | None) -> None:
+    assert names_of_reply(reply, 2, "zh") == names
+
+
+@pytest.mark.parametrize(("says", "verdict"), [("否", "no"), ("是", "yes"), ("不知道", "unsure")])
+@pytest.mark.parametrize("knows_words", [True, False])
+def test_the_doubtful_are_asked_in_the_other_language(says: str, verdict: str, knows_words: bool) -> None:
+    asked: list[str] = []
+
+    def reply(conversation: Conversation) -> str:
+        text = conversation.text
+        if text.startswith("Translate"):
+            assert not any(isinstance(part, np.ndarray) for part in conversation.turns[0].parts)
+            return '["红色杯子", "蓝色书"]' if '"red cup", "blue book"' in text else "?"
+        if "JSON" in text:
+            return f"[{CUP}, {BOOK}]"
+        asked.append(text)
+        return says if "左边" in text else "Yes"
+
+    session = Deixis(FakeBackend(reply, card=replace(CARD, words=PAIRS if knows_words else ()), probability=0.9))
+    session.calibration = ABROAD
+    answer = session.ask(PIXELS, QUESTION)
+    assert answer.verdict == verdict
+    assert [text for text in asked if "左边" in text] == ["红色杯子在蓝色书的左边吗？\n请用一个词、一个数或短语回答。"]
+    told = [one for one in answer.claims[0].looked_again if one.how == "other_language"]
+    assert [one.said for one in told] == ([] if verdict == "unsure" else [says])
+
+
+def test_chinese_questions_are_asked_again_in_english() -> None:
+    boxes = f"[{CUP}, {BOOK}]".replace("red cup", "红色杯子").replace("blue book", "蓝色书")
+
+    def reply(conversation: Conversation) -> str:
+        if "JSON" in conversation.text:
+            return boxes
+        if conversation.text.startswith("Is the red cup to the left of the blue book?"):
+            return "Yes"
+        return "是" if conversation.text.startswith("图中有") else "否"
+
+    session = Deixis(FakeBackend(reply, card=replace(CARD, words=PAIRS)))
+    session.calibration = ABROAD
+    assert session.ask(PIXELS, "红色的杯子在蓝色的书左边吗？").verdict == "yes"
+
+
+@pytest.mark.parametrize("reply", ["I cannot", '["杯子"]'])
+def test_without_a_translation_the_opinion_is_left_out(reply: str) -> None:
+    session, backend = asking(lambda q, _: "Yes", calibration=EVEN, p=0.55)
+    kept = backend._script
+    backend._script = lambda c: reply if c.text.startswith("Translate") else kept(c)  # type: ignore[operator]
+    answer = session.ask(PIXELS, QUESTION)
+    assert answer.verdict in ("yes", "unsure")
+    assert not any(opinion.how == "other_language" for opinion in answer.claims[0].looked_again)
+    assert sum(c.text.startswith("Translate") for c in backend.asked) <= 2
+
+
+# --- what may be missing ----------------------------------------------------------------------------------------------
+
+
+def test_each_name_is_asked_for_by_itself_and_the_missing_one_decides() -> None:
+    calibration = Calibration(
+        {"absent": Fusion({"words": 0.1, "exists": 1.0}), "claim": Fusion({"words": 1.0})}, made={"seed": 1}
+    )
+    session, backend = asking(lambda q, _: "No" if "there a blue book" in q else "Yes", calibration=calibration)
+    assert session.ask(PIXELS, QUESTION).verdict == "absent"
+    asked = [c.text.splitlines()[0] for c in backend.asked]
+    assert asked.count("Is there a red cup in the picture?") == 1
+    assert asked.count("Is there a blue book in the picture?") == 2  # and once more in a crop around its box
+
+
+@pytest.mark.parametrize(("there", "absent"), [("Yes", False), ("No", True)])
+def test_a_name_that_was_not_found_is_asked_for_where_words_are_known(there: str, absent: bool) -> None:
+    _, scripted = asking(lambda q, _: there if "book in the picture" in q else "Yes", f"[{CUP}]")
+    session = Deixis(FakeBackend(scripted._script, card=replace(CARD, words=PAIRS)))
+    session.calibration = Calibration({"absent": Fusion({"exists": 1.0}), "claim": Fusion({"words": 1.0})}, made={"seed": 1})
+    assert (session.ask(PIXELS, QUESTION).verdict == "absent") == absent
+
+
+def test_exists_has_its_articles() -> None:
+    said = [exists_reworded((name,), "en").question for name in ("orange cup", "red cup", "red headphones")]
+    assert said == [
+        "Is there an orange cup in the picture?",
+        "Is there a red cup in the picture?",
+        "Are there red headphones in the picture?",
+    ]
+    assert exists_reworded(("杯子",), "zh").question == "图中有杯子吗？"
 
 
 # --- wording -------------------------------------------------------------------------------------------------------
@@ -209,13 +352,27 @@ def test_the_runner_up_is_compared_where_the_model_wavered() -> None:
 
 def test_what_may_be_missing_is_looked_for_in_another_view() -> None:
     calibration = Calibration(
-        {"absent": Fusion({"words": 0.3, "mirrored": 2.0}), "claim": Fusion({"words": 1.0})}, made={"seed": 1}
+        {"absent": Fusion({"words": 0.3}), "absent, seen again": Fusion({"zoomed": 1.0}), "claim": Fusion({"words": 1.0})},
+        made={"seed": 1},
     )
-    session, _ = asking(lambda q, mirrored: "absent" if mirrored else "Yes", calibration=calibration)
-    assert session.ask(PIXELS, QUESTION).verdict == "absent"
-    session, backend = asking(lambda q, mirrored: "Yes", calibration=calibration, p=0.999)
+    crops: list[str] = []
+
+    def reply(conversation: Conversation) -> str:
+        if "JSON" in conversation.text:
+            return f"[{CUP}, {BOOK}]"
+        if np.array_equal(conversation.turns[0].parts[0], PIXELS):  # type: ignore[arg-type]
+            return "Yes"
+        crops.append(conversation.text.splitlines()[0])
+        return "No"
+
+    session = Deixis(FakeBackend(reply, card=replace(CARD, words=PAIRS), probability=0.999))
+    session.calibration = calibration
+    assert session.ask(PIXELS, QUESTION).verdict == "absent"  # 0.3 of what its words say is not sure
+    assert crops[0].startswith("Is there a ")
+    session.calibration = replace(calibration, claims={**calibration.claims, "absent": Fusion({"words": 1.0})})
+    crops.clear()
     assert session.ask(PIXELS, QUESTION).verdict == "yes"
-    assert len(backend.asked) > 2  # 0.3 of what its words say is not sure
+    assert not crops
 
 
 def test_a_lone_name_that_nothing_bears_out_is_unsure() -> None:

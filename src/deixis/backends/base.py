@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from deixis.errors import PictureError
 from deixis.geometry import FrontAxis
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,11 +25,32 @@ THINKING_TOKENS = 8_192  # on top of an answer's, for models that reason first
 
 
 @dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames of a video, each (h, w, 3) uint8 and all of one size, with their times. Raises PictureError where they differ."""
+
+    frames: tuple[Pixels, ...]
+    timestamps_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        if len(self.frames) != len(self.timestamps_s) or len(self.frames) < 2:
+            raise PictureError(
+                f"the clip has {len(self.frames)} frames and {len(self.timestamps_s)} times; expected at least two of each"
+                " (show a single frame as a picture)"
+            )
+        if len(shapes := {frame.shape for frame in self.frames}) > 1:
+            raise PictureError(f"the clip's frames have shapes {sorted(shapes)}; expected all of one size")
+
+
+Part = str | Pixels | Clip
+
+
+@dataclass(frozen=True, eq=False)
 class Turn:
-    """One message: the parts stand in the order in which the model reads them. A part is text or a picture (h, w, 3) uint8."""
+    """One message: the parts stand in the order in which the model reads them: text, a picture (h, w, 3) uint8, or a clip."""
 
     role: Role
-    parts: tuple[str | Pixels, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +60,9 @@ class Conversation:
     turns: tuple[Turn, ...]
 
     @classmethod
-    def about(cls, pixels: Pixels, text: str) -> Conversation:
-        """The commonest conversation: one picture (h, w, 3), one request."""
-        return cls((Turn("user", (pixels, text)),))
+    def about(cls, shown: Pixels | Clip, text: str) -> Conversation:
+        """The commonest conversation: one picture (h, w, 3) or clip, one request."""
+        return cls((Turn("user", (shown, text)),))
 
     @property
     def text(self) -> str:
@@ -52,13 +74,18 @@ class Conversation:
         return [
             {
                 "role": turn.role,
-                "content": [
-                    {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "image": part}
-                    for part in turn.parts
-                ],
+                "content": [_message_part(part) for part in turn.parts],
             }
             for turn in self.turns
         ]
+
+
+def _message_part(part: Part) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if isinstance(part, Clip):
+        return {"type": "video", "frames": part.frames, "timestamps_s": part.timestamps_s}
+    return {"type": "image", "image": part}
 
 
 @dataclass(frozen=True)
@@ -114,8 +141,9 @@ class ModelCard:
     tell a front from a back or a side. `directory` is where a local checkpoint lies, and what was measured of it beside it.
     `identity` is the same for the same weights or the same served model and for no other; "" where nothing measured is to be
     kept. `sizes` are the (width, height) of pictures that a model knows, where it knows only these: what it is shown is resized
-    to the one of nearest shape, which changes none of its relative coordinates. `enforces_schema`: a schema given to `complete`
-    binds the reply; elsewhere it is not used at all.
+    to the one of nearest shape, which changes none of its relative coordinates. `words` are the (English, Chinese) names of what
+    it knows, where it knows only these. `enforces_schema`: a schema given to `complete` binds the reply; elsewhere it is not
+    used at all.
     """
 
     name: str
@@ -128,6 +156,7 @@ class ModelCard:
     identity: str = ""
     enforces_schema: bool = False
     sizes: tuple[tuple[int, int], ...] = ()
+    words: tuple[tuple[str, str], ...] = ()
 
     def room_for(self, tokens: int) -> int:
         """So many tokens for the answer, and more for a model that reasons first."""

@@ -18,7 +18,7 @@ Source = Literal["embedded", "huggingface", "modelscope", "directory"]
 Hub = Literal["huggingface", "modelscope"]
 
 GIB = 2**30
-_IDENTITY_BYTES = 2**16
+_SAMPLE_BYTES = 2**20
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
 
@@ -157,15 +157,18 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def weights_identity(directory: Path) -> str:
-    """The same for the same weights wherever they lie: a digest of the names, sizes and last 64 KiB of the weight files.
+    """The same for the same weights wherever they lie; "" without weights. What was measured of a model is kept under it.
 
-    Reading all of them would take longer than loading; training changes every tensor, so the last ones tell. "" without weights.
+    A digest of every file's name, size and 1 MiB at its head, middle and end. Not of all bytes: a model of 16 GB would take
+    longer to digest than to load, and training leaves no stretch of it as it was.
     """
     digest = hashlib.sha256()
     found = [path for path in weight_files(directory) if path.is_file()]
     for path in found:
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size} ".encode())
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _IDENTITY_BYTES))
-            digest.update(f"{path.name} {size} ".encode() + file.read())
+            for start in sorted({0, size // 2, max(size - _SAMPLE_BYTES, 0)}):
+                file.seek(start)
+                digest.update(file.read(_SAMPLE_BYTES))
     return f"weights:{digest.hexdigest()[:32]}" if found else ""

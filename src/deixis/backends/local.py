@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image
 
-from deixis.backends.base import Completion, Conversation, Look, ModelCard, Pixels, Schema, TokenProb
+from deixis.backends.base import Clip, Completion, Conversation, Look, ModelCard, Part, Pixels, Schema, TokenProb
 from deixis.backends.tokens import TokenTexts
 from deixis.engine import LocalEngine, can_constrain
 from deixis.errors import CheckpointError
@@ -89,11 +89,15 @@ class LocalBackend:
         """The conversation with its pictures as the model knows them (see `ModelCard.sizes`)."""
         if not self._card.sizes:
             return conversation
-        turns = (
-            replace(turn, parts=tuple(part if isinstance(part, str) else self._resized(part) for part in turn.parts))
-            for turn in conversation.turns
-        )
+        turns = (replace(turn, parts=tuple(self._part_shown(part) for part in turn.parts)) for turn in conversation.turns)
         return Conversation(tuple(turns))
+
+    def _part_shown(self, part: Part) -> Part:
+        if isinstance(part, str):
+            return part
+        if isinstance(part, Clip):  # the frames are of one size, and stay so
+            return replace(part, frames=tuple(self._resized(frame) for frame in part.frames))
+        return self._resized(part)
 
     def _resized(self, pixels: Pixels) -> Pixels:
         height, width = pixels.shape[:2]
@@ -137,6 +141,7 @@ def read_card(directory: Path) -> ModelCard:
             box_front=raw.get("box_front"),
             directory=directory,
             sizes=tuple((int(width), int(height)) for width, height in raw.get("sizes", ())),
+            words=tuple((str(en), str(zh)) for en, zh in raw.get("words", ())),
         )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); expected JSON with name, knows and virtual_camera") from error

@@ -10,13 +10,13 @@ import codecs
 import io
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from deixis.backends.base import Completion, Conversation, Finish, ModelCard, Pixels, Schema, TokenProb
+from deixis.backends.base import Clip, Completion, Conversation, Finish, ModelCard, Part, Pixels, Schema, TokenProb
 from deixis.errors import BackendError, ModelNotFoundError, OptionError, OverloadError
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ class OpenAIBackend:
         started = time.perf_counter()
         body: dict[str, Any] = {
             "model": self._card.name,
-            "messages": [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in conversation.turns],
+            "messages": [
+                {"role": turn.role, "content": [sent for part in turn.parts for sent in _parts(part)]}
+                for turn in conversation.turns
+            ],
             "max_tokens": max_new_tokens,
             "temperature": temperature,
         }
@@ -135,11 +138,21 @@ class OpenAIBackend:
         return reply
 
 
-def _part(part: str | Pixels) -> dict[str, Any]:
+def _parts(part: Part) -> Iterator[dict[str, Any]]:
+    """A clip travels as pictures, each behind its time in the words of Qwen3-VL's own videos: servers differ in taking videos."""
     if isinstance(part, str):
-        return {"type": "text", "text": part}
+        yield {"type": "text", "text": part}
+    elif isinstance(part, Clip):
+        for frame, time_s in zip(part.frames, part.timestamps_s, strict=True):
+            yield {"type": "text", "text": f"<{time_s:.1f} seconds>"}
+            yield _picture(frame)
+    else:
+        yield _picture(part)
+
+
+def _picture(pixels: Pixels) -> dict[str, Any]:
     buffer = io.BytesIO()
-    Image.fromarray(part).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
 

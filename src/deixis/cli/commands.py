@@ -6,8 +6,6 @@ Knows options and exit codes. Does not know how answers are found. Heavy rooms a
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -16,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from deixis.cli.lazy import Commands
 from deixis.errors import DeixisError, OptionError
 
 if TYPE_CHECKING:
@@ -26,51 +24,11 @@ if TYPE_CHECKING:
     from deixis.spatial import LocateAnswer
     from deixis.spatial.answer import Answer
 
-# Sub-commands whose rooms are imported when they are called: name: (module, attribute, what it is for, extra it needs).
-_LAZY: dict[str, tuple[str, str, str, str]] = {
-    "lab": ("deixis.lab.cli", "app", "Worlds with exact truth, and the training of nano.", "lab"),
-    "bench": ("deixis.lab.cli", "bench", "Measured accuracy and speed.", "lab"),
-}
-
-
 _TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
-class _LazyGroup(TyperGroup):
-    """A sub-command that shows its help line without importing its room."""
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        module, attribute, _, needs = _LAZY[self.name or ""]
-        try:
-            app = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            raise OptionError(
-                f"`deixis {self.name}` needs {error.name}, which is not installed; `pip install 'deixis[{needs}]'`"
-            ) from error
-        return typer.main.get_command(app).make_context(info_name, args, parent=parent, **extra)
-
-
-class _Commands(TyperGroup):
-    """The top level: the commands of this file, then the lazy ones whose rooms are installed."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *(name for name, entry in _LAZY.items() if _exists(entry[0]))]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in _LAZY and _exists(_LAZY[cmd_name][0]):
-            return _LazyGroup(name=cmd_name, help=_LAZY[cmd_name][2])
-        return super().get_command(ctx, cmd_name)
-
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -127,7 +85,8 @@ def ask(
     _check_explanation(explain, deixis.backend)
     answer = deixis.ask(picture, question, camera=known_camera).with_load_ms(deixis.load_ms)
     if save is not None:
-        from deixis.spatial.showing.draw import draw_answer, save_picture
+        from deixis.spatial.showing.draw import draw_answer
+        from deixis.spatial.showing.saving import save_picture
 
         save_picture(draw_answer(picture, answer), save)
     _save_explanation(explain, deixis.backend, picture, answer)
@@ -157,7 +116,8 @@ def locate(
     _check_explanation(explain, deixis.backend)
     found = deixis.locate(picture, what, three_d=three_d, camera=known_camera).with_load_ms(deixis.load_ms)
     if save is not None:
-        from deixis.spatial.showing.draw import draw_locate, save_picture
+        from deixis.spatial.showing.draw import draw_locate
+        from deixis.spatial.showing.saving import save_picture
 
         save_picture(draw_locate(picture, found), save)
     _save_explanation(explain, deixis.backend, picture, found)
@@ -199,7 +159,7 @@ def picture_and_camera(image: str, camera: str | None, save: str | None, fov: fl
     from deixis.media import load_picture
 
     if save is not None:
-        from deixis.spatial.showing.draw import checked_target
+        from deixis.spatial.showing.saving import checked_target
 
         checked_target(save)
     picture = load_picture(image)
@@ -219,8 +179,8 @@ def _camera(camera: str | None, fov: float | None, width: int, height: int) -> C
 def _check_explanation(target: str | None, backend: Backend | None = None) -> None:
     """Refuse a heat map that cannot be saved, or that the backend cannot give, before anything is asked."""
     if target is not None:
-        from deixis.spatial.showing.draw import checked_target
         from deixis.spatial.showing.explain import explainable
+        from deixis.spatial.showing.saving import checked_target
 
         checked_target(target)
         if backend is not None:
@@ -229,8 +189,8 @@ def _check_explanation(target: str | None, backend: Backend | None = None) -> No
 
 def _save_explanation(target: str | None, backend: Backend, picture: Any, answer: Answer | LocateAnswer) -> None:
     if target is not None:
-        from deixis.spatial.showing.draw import save_picture
         from deixis.spatial.showing.explain import draw_heat, explain
+        from deixis.spatial.showing.saving import save_picture
 
         save_picture(draw_heat(picture, explain(backend, picture, answer)), target)
 

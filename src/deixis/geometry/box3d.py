@@ -58,9 +58,9 @@ class Box3D:
             raise GeometryError(f"3D box size is {[float(s) for s in size]} m; expected three positive sizes")
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-6 or np.linalg.det(rotation) < 0:
             raise GeometryError("3D box rotation is not a rotation: expected orthonormal rows and determinant +1")
-        object.__setattr__(self, "center_m", _vec3(center))  # plain floats, so that equal boxes hash alike
-        object.__setattr__(self, "size_m", _vec3(size))
-        object.__setattr__(self, "rotation", tuple(_vec3(row) for row in rotation))
+        object.__setattr__(self, "center_m", vec3(center))  # plain floats, so that equal boxes hash alike
+        object.__setattr__(self, "size_m", vec3(size))
+        object.__setattr__(self, "rotation", tuple(vec3(row) for row in rotation))
 
     @classmethod
     def from_qwen(cls, numbers: Sequence[float]) -> Box3D:
@@ -161,6 +161,15 @@ class Box3D:
         shared = self.intersection_m3(other)
         return shared / (self.volume_m3 + other.volume_m3 - shared)
 
+    def moved(self, center_m: Vec3) -> Box3D:
+        """The same box elsewhere, at finite metres. Sizes and turn are not checked again: this is done thousands of times."""
+        if not math.isfinite(sum(center_m)):
+            raise GeometryError(f"box is moved to {center_m}; expected three finite numbers in metres")
+        box = object.__new__(Box3D)
+        for name, value in (("center_m", center_m), ("size_m", self.size_m), ("rotation", self.rotation)):
+            object.__setattr__(box, name, value)
+        return box
+
     def rescaled_depth(self, factor: float) -> Box3D:
         """The same box with its centre's z multiplied and nothing else changed: from a model's virtual camera to the real one.
 
@@ -191,7 +200,8 @@ class Box3D:
         return total / 3
 
 
-def _vec3(values: NDArray[np.float64]) -> Vec3:
+def vec3(values: NDArray[np.float64]) -> Vec3:
+    """Three numbers as plain floats."""
     return float(values[0]), float(values[1]), float(values[2])
 
 

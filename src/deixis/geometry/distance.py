@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deixis.errors import GeometryError
-from deixis.geometry.box3d import Box3D, Vec3
+from deixis.geometry.box3d import Box3D, Vec3, vec3
+from deixis.geometry.slabs import crossing, in_own_axes
 
 __all__ = ["Sight", "closest_points_m", "distance_m", "line_of_sight", "nearest_point_m"]
 
@@ -42,34 +43,27 @@ def closest_points_m(a: Box3D, b: Box3D) -> tuple[Vec3, Vec3]:
     corners, others = a.corners_m(), b.corners_m()
     for box, points in ((b, corners), (a, others)):
         starts, ends = points[_EDGES[:, 0]], points[_EDGES[:, 1]]
-        enter, leave = _slab(box, starts, ends)
+        enter, leave = _within(box, starts, ends)
         hits = np.flatnonzero(enter <= leave)
         if len(hits):
-            shared = _vec3(starts[hits[0]] + (ends - starts)[hits[0]] * enter[hits[0]])
+            shared = vec3(starts[hits[0]] + (ends - starts)[hits[0]] * enter[hits[0]])
             return shared, shared
-    first = [corners, nearest_points(a, others)]
-    second = [nearest_points(b, corners), others]
+    first = [corners, _nearest_points(a, others)]
+    second = [_nearest_points(b, corners), others]
     i, j = np.divmod(np.arange(144), 12)
     between = _between_segments(corners[_EDGES[i, 0]], corners[_EDGES[i, 1]], others[_EDGES[j, 0]], others[_EDGES[j, 1]])
     here, there = np.concatenate([*first, between[0]]), np.concatenate([*second, between[1]])  # (160, 3)
     best = int(np.argmin(((here - there) ** 2).sum(axis=1)))
-    return _vec3(here[best]), _vec3(there[best])
+    return vec3(here[best]), vec3(there[best])
 
 
 def nearest_point_m(box: Box3D, point_m: ArrayLike) -> Vec3:
     """The point of the box (its inside counts) that is nearest to a point in the camera frame."""
-    return _vec3(nearest_points(box, _point(point_m)[None])[0])
-
-
-def nearest_points(box: Box3D, points: Array) -> Array:
-    """The same for points (n, 3)."""
-    rotation, half = np.array(box.rotation), np.array(box.size_m) / 2
-    nearest: Array = np.clip((points - box.center_m) @ rotation, -half, half) @ rotation.T + box.center_m
-    return nearest
+    return vec3(_nearest_points(box, _point(point_m)[None])[0])
 
 
 def line_of_sight(start_m: ArrayLike, end_m: ArrayLike, boxes: Sequence[Box3D], ignore: Sequence[int] = ()) -> Sight:
-    """Whether two points in the camera frame see each other past the boxes (slab test, Kay and Kajiya, 1986).
+    """Whether two points in the camera frame see each other past the boxes.
 
     Ends may lie in or on a box of their own: `ignore` names its number. A line that only grazes a box is free.
     """
@@ -77,25 +71,23 @@ def line_of_sight(start_m: ArrayLike, end_m: ArrayLike, boxes: Sequence[Box3D], 
     met: list[tuple[float, int]] = []
     for i, box in enumerate(boxes):
         if i not in ignore:
-            enter, leave = _slab(box, start[None], end[None])
+            enter, leave = _within(box, start[None], end[None])
             if leave[0] - enter[0] > 1e-9:
                 met.append((float(enter[0]), i))
     return Sight(not met, tuple(i for _, i in sorted(met)))
 
 
-def _slab(box: Box3D, starts: Array, ends: Array) -> tuple[Array, Array]:
+def _nearest_points(box: Box3D, points: Array) -> Array:
+    """The points of the box (n, 3) that are nearest to points (n, 3)."""
+    local, half = in_own_axes(box, points)
+    nearest: Array = np.clip(local, -half, half) @ np.array(box.rotation).T + np.array(box.center_m)
+    return nearest
+
+
+def _within(box: Box3D, starts: Array, ends: Array) -> tuple[Array, Array]:
     """Where segments (n, 3) enter and leave the box, as shares of their length; enter > leave where they miss it."""
-    rotation, half = np.array(box.rotation), np.array(box.size_m) / 2
-    origin, step = (starts - box.center_m) @ rotation, (ends - starts) @ rotation
-    flat = np.abs(step) < 1e-15
-    safe = np.where(flat, 1.0, step)
-    near, far = (-np.sign(safe) * half - origin) / safe, (np.sign(safe) * half - origin) / safe
-    outside = np.abs(origin) > half
-    near = np.where(flat, np.where(outside, np.inf, -np.inf), near)
-    far = np.where(flat, np.where(outside, -np.inf, np.inf), far)
-    enter: Array = np.maximum(near.max(axis=1), 0.0)
-    leave: Array = np.minimum(far.min(axis=1), 1.0)
-    return enter, leave
+    enter, leave = crossing(box, starts, ends - starts)
+    return np.maximum(enter, 0.0), np.minimum(leave, 1.0)
 
 
 def _between_segments(p1: Array, q1: Array, p2: Array, q2: Array) -> tuple[Array, Array]:
@@ -116,7 +108,3 @@ def _point(point_m: ArrayLike) -> Array:
     if point.shape != (3,) or not np.isfinite(point).all():
         raise GeometryError(f"point has shape {point.shape}; expected three finite numbers in metres")
     return point
-
-
-def _vec3(values: Array) -> Vec3:
-    return float(values[0]), float(values[1]), float(values[2])

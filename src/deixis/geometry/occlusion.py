@@ -15,6 +15,7 @@ from deixis.errors import GeometryError
 from deixis.geometry.box3d import Box3D
 from deixis.geometry.boxes import checked_box
 from deixis.geometry.camera import Camera
+from deixis.geometry.slabs import crossing
 
 __all__ = ["Visibility", "front_to_back", "visibility_of_boxes", "visibility_of_masks", "visibility_px"]
 
@@ -125,9 +126,5 @@ def _shares(mask: NDArray[np.bool_], layers: Sequence[Array], weights: Array, na
 
 def _entry(box: Box3D, rays: Array) -> Array:
     """Depth (n,) where rays from the camera, (n, 3) with z = 1, enter the box; infinite where they miss it."""
-    rotation, half = np.array(box.rotation), np.array(box.size_m) / 2
-    origin, step = -np.array(box.center_m) @ rotation, rays @ rotation
-    step = np.where(np.abs(step) < 1e-12, 1e-12, step)
-    near, far = (-np.sign(step) * half - origin) / step, (np.sign(step) * half - origin) / step
-    enter, leave = np.maximum(near.max(axis=1), 0.0), far.min(axis=1)
+    enter, leave = crossing(box, np.zeros((1, 3)), rays)
     return np.where(enter < leave, enter, np.inf)

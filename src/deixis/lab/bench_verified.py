@@ -102,14 +102,14 @@ def is_hard(made: Example, question: Question) -> bool:
 
 
 def report(rows: list[Row]) -> dict[str, Any]:
-    """`all` and `harder`, in the same shape; and the time of bare and verified answers to a new picture."""
+    """`all` and `harder`, in the same shape; the time of bare and verified answers to a new picture; how many are calibrated."""
     timed = [row for row in rows if row["timed"]]
     seconds = {
         name: round(float(np.mean([row[name]["s"] for row in timed])), 3) if timed else None for name in ("bare", "verified")
     }
     ratio = None if not timed else round(sum(r["verified"]["s"] for r in timed) / sum(r["bare"]["s"] for r in timed), 2)
     return {
-        "calibrated": all(row["calibrated"] for row in rows),
+        "calibrated": _share(sum(row["calibrated"] for row in rows), len(rows)),
         "seconds": {**seconds, "ratio": ratio, "questions": len(timed)},
         "all": part(rows),
         "harder": part([row for row in rows if row["hard"]]),

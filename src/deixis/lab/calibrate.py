@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from deixis.backends import ModelCard
+from deixis.backends.catalog import weights_identity
 from deixis.errors import OptionError
 from deixis.lab import words
 from deixis.lab.bench import asked
@@ -24,17 +25,20 @@ from deixis.lab.questions import Question
 from deixis.lab.scoring import DEPTH_SHARE, score
 from deixis.spatial import Deixis
 from deixis.spatial.answer import FoundObject
-from deixis.spatial.checking.calibration import Calibration, Fusion, features, kinds_of, weights_digest
+from deixis.spatial.checking.calibration import Calibration, Fusion, features, kinds_of, probability_of
+from deixis.spatial.checking.missing import weights_of
 from deixis.spatial.checking.verify import Weighed
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.values import parse_value
 
 Row = dict[str, Any]
 RIDGE = 3.0  # pull of every weight towards that of the more general kind
-FEWEST = 25  # answers of a kind to fit weights of its own
+FEWEST = 25  # answers, or boxes, from which anything is learned
+FEWEST_OF_KIND = 5  # answers of a kind for weights of its own, which the ridge keeps near those of the more general kind
 # For intervals that hold 90%: what is fitted covers less of other pictures than of its own (on nano 0.882 where 0.9 was fitted).
 FITTED = 0.91
 EXTRAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # thousandths of a side
+ABSENT_ABOVE = (0.25, 0.75)
 UNSURE_BELOW = 0.75  # wrong more often than once in four: better said so
 
 
@@ -57,7 +61,7 @@ def provenance(card: ModelCard, worlds: list[str], count: int, seed: int, size: 
     told = " ".join(f"--world {world}" for world in worlds)
     return {
         "model": card.name,
-        "weights": weights_digest(card.directory),
+        "weights": weights_identity(card.directory),
         "worlds": worlds,
         "seed": seed,
         "pictures_each": count,
@@ -123,25 +127,29 @@ def edges(objects: Iterable[FoundObject], made: Example, language: Language) -> 
 def fitted(rows: Iterable[Row], made: Mapping[str, Any]) -> Calibration:
     """The calibration that these rows bear out. Raises OptionError for rows too few to say anything."""
     by_kind: dict[str, list[Row]] = defaultdict(list)
+    absences: list[Row] = []
     boxes: dict[tuple[str, bool], list[list[float]]] = defaultdict(list)
     for row in rows:
         for claim in row["claims"]:
             for kind in kinds_of(claim["kind"]):
                 by_kind[kind].append(claim)
         if "absent" in row:
-            by_kind["absent"].append(row["absent"])
+            absences.append(row["absent"])
+            for kind in kinds_of(weights_of(row["absent"]["features"])):
+                by_kind[kind].append(row["absent"] | {"features": _known_to(kind, row["absent"]["features"])})
         # Things that are named one by one are hidden more often than those in lists.
         boxes[row["world"], "absent" in row].extend(row["edges"])
     found = Calibration()
     # From the general to the particular ("side" before "side, which"), each drawn to what it is a case of.
     for kind in sorted(by_kind, key=lambda kind: (kind.count(","), kind)):
-        if len(by_kind[kind]) >= FEWEST:
+        if len(by_kind[kind]) >= (FEWEST_OF_KIND if "," in kind else FEWEST):
             prior = found.fusion(kind)
             found = replace(found, claims={**found.claims, kind: fit_fusion(by_kind[kind], prior)})
     if not found.claims:
         raise OptionError(f"no kind of question was asked {FEWEST} times: collect more pictures")
     scale, extra = fit_intervals(np.array(found_there).reshape(-1, 4) for found_there in boxes.values())
-    return replace(found, unsure_below=UNSURE_BELOW, interval_scale=scale, interval_extra=extra, made=made)
+    above = fit_absent(found, absences)
+    return replace(found, unsure_below=UNSURE_BELOW, absent_above=above, interval_scale=scale, interval_extra=extra, made=made)
 
 
 def fit_fusion(found: list[Row], prior: Fusion) -> Fusion:
@@ -162,6 +170,28 @@ def fit_fusion(found: list[Row], prior: Fusion) -> Fusion:
     limits = [(None, None), *[(0.0, None)] * len(names)]
     best = minimize(loss, center, jac=True, method="L-BFGS-B", bounds=limits).x
     return Fusion({how: float(w) for how, w in zip(names, best[1:], strict=True)}, float(best[0]))
+
+
+def _known_to(kind: str, features_: Mapping[str, float]) -> dict[str, float]:
+    """What was read before anything was looked at again, for the weights that stand before that."""
+    return {how: value for how, value in features_.items() if weights_of([how]) in (kind, "absent")}
+
+
+def fit_absent(calibration: Calibration, found: list[Row]) -> float:
+    """How likely "something is missing" must be to be said, for it to be said as often as it is true.
+
+    Then as many of those answers are wrong as are left out: precision and recall are the same. Within bounds, since where nothing
+    is wrong on either side any place between them would do.
+    """
+    held = sum(bool(one["holds"]) for one in found)
+    if not 0 < held < len(found):
+        return 0.5
+    odds = sorted((_odds(calibration.fusion(weights_of(one["features"])), one["features"]) for one in found), reverse=True)
+    return min(max(probability_of((odds[held - 1] + odds[held]) / 2), ABSENT_ABOVE[0]), ABSENT_ABOVE[1])
+
+
+def _odds(fusion: Fusion, features_: Mapping[str, float]) -> float:
+    return fusion.bias + sum((fusion.weights or {}).get(how, 0.0) * value for how, value in features_.items())
 
 
 def fit_intervals(groups: Iterable[NDArray[np.float64]]) -> tuple[float, float]:

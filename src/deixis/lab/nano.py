@@ -11,6 +11,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from deixis.errors import CheckpointError
+from deixis.lab import words
 from deixis.model import Qwen3VLConfig, TextConfig, VisionConfig
 
 MAX_VOCABULARY = 8192
@@ -143,6 +144,7 @@ def write_companions(directory: Path, tokenizer: Tokenizer) -> None:
             "knows": "rendered worlds",
             "virtual_camera": {"focal_over_long_side": FOCAL_OVER_LONG_SIDE},
             "sizes": [list(size) for size in SIZES],
+            "words": [list(pair) for pair in words.pairs()],
         },
     }
     for name, content in files.items():

@@ -77,6 +77,15 @@ NO: Mapping[Language, str] = {"en": "No", "zh": "否"}
 ABSENT: Mapping[Language, str] = {"en": "absent", "zh": "没有"}
 VIEWPOINTS: Mapping[str, str] = {"top-down": "俯视", "oblique": "斜视", "eye-level": "平视"}
 
+
+def pairs() -> list[tuple[str, str]]:
+    """Every noun and colour in English and Chinese, the canonical words first, so that a label has one translation."""
+    nouns = [(noun.en[0][0], noun.zh[0]) for noun in CATEGORIES.values()]
+    synonyms = [(en, noun.zh[0]) for noun in CATEGORIES.values() for en, _ in noun.en[1:]]
+    synonyms += [(noun.en[0][0], zh) for noun in CATEGORIES.values() for zh in noun.zh[1:]]
+    return [*nouns, *COLORS.items(), *synonyms]
+
+
 _LABELS: Mapping[Language, Mapping[tuple[str, str], str]] = {
     "en": {(color, category): f"{color} {category}" for color in COLORS for category in CATEGORIES},
     "zh": {(color, category): COLORS[color] + noun.zh[0] for color in COLORS for category, noun in CATEGORIES.items()},

@@ -29,6 +29,14 @@ UNCALIBRATED_NOTE: Mapping[Language, str] = {
     "en": "confidence is not calibrated for this model",
     "zh": "该模型的置信度未经校准",
 }
+UNPROVEN_NOTE: Mapping[Language, str] = {
+    "en": "confidence is not calibrated for this kind of question",
+    "zh": "这类问题的置信度未经校准",
+}
+TWICE_NOTE: Mapping[Language, str] = {
+    "en": "the question calls two things {name!r}: which two are meant cannot be told",
+    "zh": "问题把两个物体都叫作“{name}”:无法判断指的是哪两个",
+}
 ANSWER_TOKENS = 64
 SHORT_TOKENS = 8
 
@@ -61,20 +69,21 @@ class Deixis:
         reading = read_question(question)
         run = Run(self.backend, load_picture_of(picture), camera, reading.language)
         if reading.kind in ("free_space", "fit"):
-            return placing.answer(run, reading)
+            return placing.answer(run, reading, self.calibration.space)
         if evidence and reading.space is not None:
-            return answer_in_space(run, reading, reading.space)
+            return answer_in_space(run, reading, reading.space, self.calibration.space)
         if evidence and (open_question := whereabouts.read_open(reading.text, reading.language)):
             return whereabouts.answer(run, reading.text, open_question)
         reply, value, text, probability = self._said(run, reading)
         verdict, confidence = _verdict(reading, value), 0.5 if probability is None else probability
         objects: tuple[FoundObject, ...] = ()
         claims: tuple[Claim, ...] = ()
+        proven = False
         if evidence:
             objects, nothing_found = self._evidence(run, reading)
             weighed = weigh(run, reading, reply, value, probability, objects, nothing_found, self.calibration)[-1]
             judged_ = judged(weighed, self.calibration, reading.language)
-            claims, confidence = judged_.claims, judged_.confidence
+            claims, confidence, proven = judged_.claims, judged_.confidence, judged_.calibrated and self.calibration.fitted
             if judged_.text is not None:
                 text = judged_.text
                 verdict = _verdict(reading, parse_value(text, reading.language))
@@ -82,6 +91,8 @@ class Deixis:
                 verdict = judged_.special
             elif verdict == "absent":  # said so, and borne out by nothing
                 verdict = "unsure"
+        if reading.twice is not None:
+            verdict, proven, confidence = "unsure", False, min(confidence, 0.5)
         return Answer(
             question=reading.text,
             language=reading.language,
@@ -91,9 +102,9 @@ class Deixis:
             objects=objects,
             claims=claims,
             camera=run.camera,
-            provenance=self._provenance(run),
+            provenance=self._provenance(run, reading, proven or not evidence),
             reasoning=reply.reasoning,
-            calibrated=evidence and self.calibration.fitted,
+            calibrated=proven,
         )
 
     def weighed(self, picture: PictureSource | Picture, question: str, camera: CameraLike | None = None) -> tuple[Weighed, ...]:
@@ -104,9 +115,14 @@ class Deixis:
         objects, nothing_found = self._evidence(run, reading)
         return weigh(run, reading, reply, value, probability, objects, nothing_found, self.calibration, thorough=True)
 
-    def _provenance(self, run: Run) -> Provenance:
+    def _provenance(self, run: Run, reading: Reading, proven: bool) -> Provenance:
         told = run.provenance()
-        return told if self.calibration.fitted else replace(told, notes=(*told.notes, UNCALIBRATED_NOTE[run.language]))
+        notes = [] if reading.twice is None else [TWICE_NOTE[run.language].format(name=reading.twice)]
+        if not self.calibration.fitted:
+            notes.append(UNCALIBRATED_NOTE[run.language])
+        elif not proven:
+            notes.append(UNPROVEN_NOTE[run.language])
+        return replace(told, notes=(*told.notes, *notes))
 
     def _said(self, run: Run, reading: Reading) -> tuple[Completion, Value, str, float | None]:
         """What the model answers in its own words: its reply, the value, the text to show, and the value's probability."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from deixis.backends import Backend, Completion, Conversation, Schema
+from deixis.backends import Backend, Completion, Conversation, Schema, Turn
 from deixis.errors import GeometryError, OptionError
 from deixis.geometry import Box3D, Camera, VirtualCamera, iou_px
 from deixis.media import Picture, PictureSource, load_picture
@@ -18,33 +18,11 @@ from deixis.spatial.answer import BoxPx, FoundObject, Interval, Intervals, Prove
 from deixis.spatial.checking.confidence import mean_probability, number_interval
 from deixis.spatial.grounding.canary import Scale, full_of, known_grounding, usable_grounding
 from deixis.spatial.grounding.parse import Kind, Parsed, ParsedObject, Problem, parse_objects
+from deixis.spatial.grounding.schema import BOXES_SCHEMA, BOXES_TOKENS, MAX_OBJECTS
 from deixis.spatial.grounding.shown import Shown, joined, shown_for_lists, shown_whole
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
 from deixis.spatial.language.values import Value, in_metres
-
-BOXES_TOKENS = 2_048
-MAX_OBJECTS = 300  # in one list: matching grows with the square, and no reply within the limit of tokens has as many
-BOXES_SCHEMA: Schema = {
-    "type": "array",
-    # As many as BOXES_TOKENS hold (about 32 tokens a box), so that a list that repeats itself is closed and not cut.
-    "maxItems": BOXES_TOKENS // 32,
-    "items": {
-        "type": "object",
-        "properties": {
-            # Five digits: some models answer in pixels.
-            "bbox_2d": {
-                "type": "array",
-                "items": {"type": "integer", "minimum": 0, "maximum": 99_999},
-                "minItems": 4,
-                "maxItems": 4,
-            },
-            "label": {"type": "string", "maxLength": 120},
-        },
-        "required": ["bbox_2d", "label"],
-        "additionalProperties": False,
-    },
-}
 
 LIMITED_NOTE: Mapping[Language, str] = {
     "en": "{name} knows {knows} only; for photographs: `deixis models pull Qwen/Qwen3-VL-2B-Instruct`, "
@@ -90,6 +68,14 @@ class Run:
     def complete(self, step: str, prompt: str, max_new_tokens: int, shown: Shown | None = None) -> Completion:
         """The model's reply about the whole picture, or another view of it, which is also `last`; the time goes to `step`."""
         return self._complete(step, prompt, max_new_tokens, shown or self._whole)
+
+    def complete_text(self, step: str, prompt: str, max_new_tokens: int) -> Completion:
+        """The model's reply to words alone; `last` stays what was said of the picture."""
+        started = time.perf_counter()
+        asked = Conversation((Turn("user", (prompt,)),))
+        reply = self.backend.complete(asked, max_new_tokens=self.backend.card.room_for(max_new_tokens))
+        self._took(step, started)
+        return reply
 
     def boxes(self, step: str, prompt: str) -> tuple[Parsed, tuple[FoundObject, ...]]:
         """What the model lists for a prompt: parsed, and as objects with scores."""

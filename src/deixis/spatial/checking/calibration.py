@@ -6,7 +6,6 @@ was made for other weights is not used. Does not know how readings come about, n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from deixis.backends import ModelCard
+from deixis.backends.catalog import weights_identity
 from deixis.errors import CheckpointError
+from deixis.spatial.places.doubts import GUESSED, SpaceDoubt
 
 FILE = "calibration.json"
 VERSION = 1
 MOST_LOG_ODDS = 6.0  # 99.75%: no single reading is surer than that
-_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,21 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`claims` by kind of question (see `verify.kind_of`). `unsure_below`: the least confidence that is still an answer.
+    """`claims` by kind of question (see `Weighed.weights`). `unsure_below`: the least confidence that is still an answer.
+    `absent_above`: how likely it must be that something is missing to say so.
 
     A coordinate's interval reaches `interval_scale` times as far from the written number as its digits alone say, and
-    `interval_extra` thousandths of the picture's side further. `made` records what it was fitted on.
+    `interval_extra` thousandths of the picture's side further. `made` records what it was fitted on. `space`: how far 3D boxes
+    may be off against one another, fitted by itself.
     """
 
     claims: Mapping[str, Fusion] = field(default_factory=dict)
     unsure_below: float = 0.55
+    absent_above: float = 0.5
     interval_scale: float = 1.0
     interval_extra: float = 0.0
     made: Mapping[str, Any] = field(default_factory=dict)
+    space: SpaceDoubt = GUESSED
 
     @property
     def fitted(self) -> bool:
@@ -76,6 +80,10 @@ class Calibration:
         """The weights of a kind of question, else of what it is a case of: "claim, side, which", "claim, side", "claim"."""
         return next((self.claims[name] for name in reversed(kinds_of(kind)) if name in self.claims), Fusion())
 
+    def knows(self, kind: str) -> bool:
+        """Whether weights were fitted to this kind of question, and not only to questions at large."""
+        return any(name in self.claims for name in kinds_of(kind) if "," in name or name == "absent")
+
     def interval(self, low: float, at: float, high: float, side_px: float) -> tuple[float, float]:
         """A coordinate's interval in pixels, widened, and cut at the picture's edge."""
         extra = self.interval_extra * side_px / 1000
@@ -83,16 +91,19 @@ class Calibration:
         return max(wide[0], 0.0), min(wide[1], side_px)
 
     def to_json(self) -> dict[str, Any]:
+        space = {"space": self.space.to_json()} if self.space.fitted else {}
         return {
             "version": VERSION,
             "made": dict(self.made),
             "unsure_below": self.unsure_below,
+            "absent_above": round(self.absent_above, 4),
             "interval_scale": round(self.interval_scale, 4),
             "interval_extra": round(self.interval_extra, 4),
             "claims": {
                 kind: {"bias": round(fusion.bias, 4), "weights": {how: round(w, 4) for how, w in (fusion.weights or {}).items()}}
                 for kind, fusion in sorted(self.claims.items())
             },
+            **space,
         }
 
     @classmethod
@@ -107,9 +118,11 @@ class Calibration:
         return cls(
             claims,
             _finite(row["unsure_below"]),
+            _finite(row.get("absent_above", cls.absent_above)),
             _finite(row["interval_scale"]),
             _finite(row["interval_extra"]),
             dict(row["made"]),
+            SpaceDoubt.from_json(row["space"]) if "space" in row else GUESSED,
         )
 
 
@@ -118,8 +131,15 @@ def calibration_of(card: ModelCard) -> Calibration:
 
     Raises CheckpointError for a file that cannot be read.
     """
-    path = None if card.directory is None else card.directory / FILE
-    if path is None or not path.is_file():
+    if card.directory is None or not (card.directory / FILE).is_file():
+        return Calibration()
+    return calibration_in(card.directory, weights_identity(card.directory))
+
+
+def calibration_in(directory: Path, weights: str) -> Calibration:
+    """The same from a folder, for weights of that identity."""
+    path = directory / FILE
+    if not path.is_file():
         return Calibration()
     try:
         found = Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -127,23 +147,7 @@ def calibration_of(card: ModelCard) -> Calibration:
         raise CheckpointError(
             f"{path} cannot be read ({error}); make it again with `deixis lab calibrate`, or remove it"
         ) from error
-    return found if found.made.get("weights") == weights_digest(path.parent) else Calibration()
-
-
-def weights_digest(directory: Path) -> str:
-    """Which weights lie in a checkpoint directory: sha256 of every shard's size and of 1 MiB at its head, middle and end.
-
-    Not of all bytes: a model of 16 GB would take longer to digest than to load, and training leaves no stretch of it as it was.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{size};".encode())
-        with path.open("rb") as file:
-            for start in sorted({0, max(size // 2, 0), max(size - _SAMPLE_BYTES, 0)}):
-                file.seek(start)
-                digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
+    return found if found.made.get("weights") == weights else Calibration()
 
 
 def kinds_of(kind: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from deixis.backends import Completion, tokens_under
@@ -31,7 +32,16 @@ from deixis.spatial.checking.second_look import (
 from deixis.spatial.language import prompts
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
-from deixis.spatial.language.rewording import Reworded, hidden_reworded, relation_reworded, what_hides, which_extreme
+from deixis.spatial.language.rewording import (
+    Retell,
+    Reworded,
+    hidden_reworded,
+    hidden_straight,
+    relation_reworded,
+    relation_straight,
+    what_hides,
+    which_extreme,
+)
 from deixis.spatial.language.values import Value, parse_value
 from deixis.spatial.run import Run
 
@@ -41,7 +51,10 @@ WORDS = {"en": {"yes": "Yes", "no": "No", "absent": "absent"}, "zh": {"yes": "æ˜
 
 @dataclass(frozen=True)
 class Case:
-    """A claim that other questions can speak to: `yes` against `no`, what was said of it so far, and what else can be asked."""
+    """A claim that other questions can speak to: `yes` against `no`, what was said of it so far, and what else can be asked.
+
+    `retell` asks it straight of things of other names than `names`: those that they have in the other language.
+    """
 
     kind: str
     language: Language
@@ -52,6 +65,8 @@ class Case:
     questions: tuple[Reworded, ...]
     view: SecondView | None
     about_view: tuple[Reworded, ...]
+    names: tuple[str, ...] = ()
+    retell: Retell | None = None
 
 
 def case_of(
@@ -91,6 +106,8 @@ def case_of(
         questions,
         mirrored(run),
         questions,
+        tuple(labels),
+        partial(relation_straight, relation),
     )
 
 
@@ -133,6 +150,8 @@ def _two_way(
         questions,
         view,
         questions[-2:],
+        (a, b),
+        partial(relation_straight, relation),
     )
 
 
@@ -157,6 +176,8 @@ def _hidden(run: Run, reading: Reading, reply: Completion, value: Value, objects
         questions,
         zoomed(run, things) or mirrored(run),
         questions,
+        tuple(labels),
+        hidden_straight,
     )
 
 
@@ -186,13 +207,18 @@ def _open_choice(
     claims = claims_of(reading, value, objects)
     opinions = (words, *filter(tells, [how_often]), *geometry_of(claims[0] if claims else None))
     questions: tuple[Reworded, ...] = ()
+    names: tuple[str, ...] = ()
+    retell: Retell | None = None
     kind = "what hides" if hidden else "which of all"
     if rival is not None:
         if hidden:
             for_it, against = (hidden_reworded((*hidden, label), reading.language) for label in (first, rival))
             questions = (*for_it, *(replace(one, how="opposite", denies=True) for one in against))
+            names, retell = (*hidden, first), hidden_straight
         elif reading.relation is not None:
-            questions = relation_reworded(cast(Relation, reading.relation), (first, rival), reading.language)
+            relation = cast(Relation, reading.relation)
+            questions = relation_reworded(relation, (first, rival), reading.language)
+            names, retell = (first, rival), partial(relation_straight, relation)
         kind += ", two named"
     return Case(
         kind,
@@ -204,6 +230,8 @@ def _open_choice(
         questions,
         mirrored(run) if rival else None,
         questions[-3:],
+        names,
+        retell,
     )
 
 

@@ -15,18 +15,20 @@ from PIL import Image
 from deixis.backends import Completion
 from deixis.geometry import View
 from deixis.spatial.answer import Claim, FoundObject
-from deixis.spatial.checking.calibration import MOST_LOG_ODDS, Opinion, log_odds_of
+from deixis.spatial.checking.calibration import Opinion
 from deixis.spatial.checking.confidence import odds_between, word_masses
 from deixis.spatial.grounding.shown import Shown, shown_whole
 from deixis.spatial.language import prompts
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
-from deixis.spatial.language.rewording import Reworded
+from deixis.spatial.language.rewording import Retell, Reworded
+from deixis.spatial.language.translation import OTHER, names_of_reply, to_translate, translated
 from deixis.spatial.run import Run
 
 ZOOM_GROWN = 1.6  # a crop's side over that of what it shows
 ZOOM_LEAST_PX = 160
 WORDS_TOKENS = 24
+TRANSLATION_TOKENS = 96
 PLAUSIBLE = 2.0  # log-odds that geometry's word carries before its weight
 
 
@@ -80,6 +82,22 @@ def opinion_on(run: Run, asked: Reworded, language: Language, view: SecondView |
     return Opinion(how, asked.question, reply.text.strip(), -odds if against else odds)
 
 
+def in_other_language(run: Run, labels: Sequence[str], retell: Retell, language: Language) -> Opinion | None:
+    """What the model makes of a claim that is put to it in the other language; None where its names cannot be translated."""
+    other = OTHER[language]
+    names = _translated(run, labels, language)
+    return None if names is None else opinion_on(run, replace(retell(names, other), how="other_language"), other)
+
+
+def _translated(run: Run, labels: Sequence[str], language: Language) -> tuple[str, ...] | None:
+    """By the words that came with the checkpoint, and where none did, by the model itself."""
+    if pairs := run.backend.card.words:
+        names = [translated(label, language, pairs) for label in labels]
+        return None if None in names else tuple(name for name in names if name)
+    reply = run.complete_text("translate", to_translate(labels, language), TRANSLATION_TOKENS)
+    return names_of_reply(reply.text, len(labels), OTHER[language])
+
+
 def tells(opinion: Opinion) -> bool:
     """An answer that is neither yes nor no, nor one of the two, is no opinion."""
     return opinion.log_odds != 0.0
@@ -110,46 +128,12 @@ def overlap_of(things: Sequence[FoundObject]) -> tuple[Opinion, ...]:
     return (Opinion("overlap", "", f"{share:.0%}", PLAUSIBLE * (min(4 * share, 2.0) - 1)),)
 
 
-def missing_of(
-    reading: Reading, reply: Completion, objects: tuple[FoundObject, ...], nothing_found: float | None
-) -> tuple[Opinion, ...]:
-    """Opinions on: not all that the question names is in the picture."""
-    masses = word_masses(reply)
-    words = Opinion("words", reading.text, reply.text.strip(), log_odds_of(masses["absent"]))
-    if not objects and nothing_found is None:
-        return (words,)
-    needed = 3 if reading.relation == "between" else 2 if reading.kind == "relation" else 1
-    if len(objects) < needed:
-        there = Opinion("geometry", "", f"{len(objects)} of {needed} found", PLAUSIBLE if objects else MOST_LOG_ODDS)
-        return words, there
-    strange = sum(not _named(item.label, reading) for item in objects[:needed])
-    named = Opinion("named", "", f"{strange} found of another name", PLAUSIBLE if strange else -PLAUSIBLE)
-    return words, Opinion("geometry", "", "all found", -PLAUSIBLE), named
-
-
-def missing_in(view: SecondView, run: Run, reading: Reading) -> Opinion:
-    """The question once more about another view: what is there is there on either side."""
-    reply = run.complete("ask_again", prompts.ask(reading.text, reading.language), WORDS_TOKENS, view.shown)
-    return Opinion("mirrored", reading.text, reply.text.strip(), log_odds_of(word_masses(reply)["absent"]))
-
-
-def _named(label: str, reading: Reading) -> bool:
-    """Whether the question speaks of a thing so called, or at least of no other of that noun."""
-    plain, noun = reading.text.lower().replace("的", ""), _noun(label, reading.language)
-    if label.lower().replace("的", "") in plain or noun not in plain:
-        return True
-    before = plain[: plain.find(noun)].rstrip()
-    if reading.language == "zh":
-        return not before.endswith("色")
-    return not before or before.split()[-1] in ("the", "a", "an", "any")
-
-
 def spoken_of(label: str, reading: Reading) -> bool:
     """Whether the question names it, by its noun at least."""
-    return _noun(label, reading.language) in reading.text.lower().replace("的", "")
+    return noun_of(label, reading.language) in reading.text.lower().replace("的", "")
 
 
-def _noun(label: str, language: Language) -> str:
+def noun_of(label: str, language: Language) -> str:
     """ "cup" of "red cup", "杯子" of "红色杯子"."""
     label = label.lower().replace("的", "")
     return label[label.find("色") + 1 :] if language == "zh" else label.rpartition(" ")[2]

@@ -3,8 +3,10 @@
 Knows which other questions bear on a claim, and other views of the picture: mirrored, or a crop around what is asked about. Does
 not know how the weights of the readings were found (see calibration.py), nor the wording of the questions (see rewording.py).
 
-The cost is bounded: at most `MOST_QUESTIONS` short questions about the picture, which the model has read already (open choices
-are first asked in up to three other wordings), and where that leaves doubt at most `MOST_ABOUT_VIEW` about another view of it.
+The cost is bounded: where it is in doubt whether all is there `MOST_LOOKS` (missing.py); at most `MOST_QUESTIONS` short questions
+about the picture, which the model has read already (open choices are first asked in up to three other wordings); `MOST_ABROAD` in
+the other language, the names to be translated first by a model that came without words; and where that leaves doubt at most
+`MOST_ABOUT_VIEW` about another view.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from deixis.spatial.answer import Claim, FoundObject
 from deixis.spatial.checking.calibration import Calibration, Opinion, log_odds_of, probability_of
 from deixis.spatial.checking.cases import WORDS, Case, case_of
 from deixis.spatial.checking.claims import claims_of
-from deixis.spatial.checking.second_look import PLAUSIBLE, SecondView, mirrored, missing_in, missing_of, opinion_on, tells
+from deixis.spatial.checking.missing import looked_for, missing_of, weights_of
+from deixis.spatial.checking.second_look import PLAUSIBLE, SecondView, in_other_language, opinion_on, tells
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
 from deixis.spatial.language.values import Value
@@ -25,6 +28,7 @@ from deixis.spatial.run import Run
 
 MOST_QUESTIONS = 5
 MOST_ABOUT_VIEW = 4
+MOST_ABROAD = 2
 SURE = 0.98  # fused confidence at which nothing is looked at again
 
 
@@ -54,30 +58,37 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer's text (None: as the model said it), its verdict where that is not its text, and the calibrated confidence."""
+    """The answer's text (None: as the model said it), its verdict where that is not its text, and the confidence.
+
+    `calibrated`: answers of this kind were held against truth. Others are not said to be surer than is just enough to answer.
+    """
 
     text: str | None
     special: str | None
     confidence: float
     claims: tuple[Claim, ...]
+    calibrated: bool = False
 
 
 def judged(weighed: Weighed, calibration: Calibration, language: Language) -> Verdict:
     """The fused answer, `absent`, or `unsure` where neither answer is likely enough."""
     missing = 0.0
     if weighed.missing:
-        missing = probability_of(calibration.fusion("absent").log_odds(weighed.missing))
-    if missing > 0.5:
+        missing = probability_of(_lost(weighed.missing, calibration))
+    if missing > calibration.absent_above:
         there = tuple(replace(one, log_odds=-one.log_odds) for one in weighed.missing)
-        return Verdict(WORDS[language]["absent"], "absent", missing, _told(weighed, there, 1 - missing))
+        told = _told(weighed, there, 1 - missing)
+        return Verdict(WORDS[language]["absent"], "absent", missing, told, calibration.knows("absent"))
+    known = calibration.knows(weighed.weights)
+    most = 1.0 if known or not calibration.fitted else calibration.unsure_below
     holds = probability_of(calibration.fusion(weighed.weights).log_odds(weighed.opinions))
     claims = _told(weighed, weighed.opinions, holds)
     if weighed.no is None:
-        return Verdict(None, None, holds * (1 - missing), claims)
+        return Verdict(None, None, min(holds * (1 - missing), most), claims, known)
     sure = (holds if weighed.yes == weighed.no else max(holds, 1 - holds)) * (1 - missing)
     if sure < calibration.unsure_below:
-        return Verdict(None, "unsure", sure, claims)
-    return Verdict(weighed.yes if holds >= 0.5 else weighed.no, None, sure, claims)
+        return Verdict(None, "unsure", sure, claims, known)
+    return Verdict(weighed.yes if holds >= 0.5 else weighed.no, None, min(sure, most), claims, known)
 
 
 def weigh(
@@ -96,11 +107,11 @@ def weigh(
     `thorough`, for who does not know yet what a doubt is worth: everything is asked, a second view is taken unless all are of one
     mind, and then there are two items, without and with it.
     """
-    missing = missing_of(reading, reply, objects, nothing_found) if reading.takes_for_granted else ()
-    lost = calibration.fusion("absent").log_odds(missing)
-    if missing and (not _of_one_mind(missing) if thorough else abs(lost) < log_odds_of(SURE)):
-        missing = (*missing, missing_in(mirrored(run), run, reading))
-        lost = calibration.fusion("absent").log_odds(missing)
+    missing = missing_of(run, reading, reply, objects, nothing_found) if reading.takes_for_granted else ()
+    lost = _lost(missing, calibration)
+    if missing and (not (_of_one_mind(missing) and _plain(missing[0])) if thorough else abs(lost) < log_odds_of(SURE)):
+        missing = (*missing, *looked_for(run, reading, objects))
+        lost = _lost(missing, calibration)
     case = case_of(run, reading, reply, value, objects, nothing_found)
     if case is None:
         plain = plain_of(reading, value, probability, objects, nothing_found)
@@ -117,7 +128,11 @@ def weigh(
 
 def _asked(run: Run, case: Case, view: SecondView | None) -> tuple[Opinion, ...]:
     questions = case.questions[:MOST_QUESTIONS] if view is None else case.about_view[: MOST_ABOUT_VIEW - 1]
-    return tuple(filter(tells, [opinion_on(run, one, case.language, view) for one in questions]))
+    found = [opinion_on(run, one, case.language, view) for one in questions]
+    if view is None and case.retell is not None:
+        abroad = in_other_language(run, case.names, case.retell, case.language)
+        found += [] if abroad is None else [abroad]
+    return tuple(filter(tells, found))
 
 
 def _sure(weighed: Weighed, calibration: Calibration) -> bool:
@@ -128,6 +143,14 @@ def _of_one_mind(opinions: Sequence[Opinion]) -> bool:
     """Whether nothing was said against what the model said, and most of it plainly."""
     odds = [opinion.log_odds for opinion in opinions]
     return (min(odds) >= 0 or max(odds) <= 0) and abs(sum(odds)) >= PLAUSIBLE * len(odds)
+
+
+def _lost(missing: Sequence[Opinion], calibration: Calibration) -> float:
+    return calibration.fusion(weights_of(one.how for one in missing)).log_odds(missing)
+
+
+def _plain(words: Opinion) -> bool:
+    return abs(words.log_odds) > log_odds_of(SURE)
 
 
 def plain_of(

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from deixis.spatial.grounding.extents import Extents
 from deixis.spatial.grounding.scan import Dict, List, Node, Number, Text, scan
 
 Kind = Literal["box_2d", "point_2d", "box_3d"]
@@ -62,7 +63,6 @@ _ARITY: dict[Kind, int] = {kind: count for count, kind in _OF_ARITY.items()}
 _LABELS = ("label", "name", "object", "text_content", "标签", "名称")
 _DIGITS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 _LABEL_LENGTH = 120
-_DUPLICATE_IOU = 0.95
 _SMALLEST_M, _FARTHEST_M = 1e-4, 1e5
 
 
@@ -273,12 +273,12 @@ def _without_duplicates(reading: _Reading) -> tuple[ParsedObject, ...]:
     """The objects said first; the same label at (nearly) the same place is one object."""
     kept: list[ParsedObject] = []
     seen: set[tuple[str, Kind, tuple[float, ...]]] = set()
-    placed: dict[tuple[object, ...], _Extents] = {}
+    placed: dict[tuple[object, ...], Extents] = {}
     dropped = 0
     for item in reading.objects:
         same = (item.label, item.kind, item.values)
         group, extent = _extent(item)
-        if same in seen or (extent is not None and not placed.setdefault(group, _Extents(len(extent))).add(extent)):
+        if same in seen or (extent is not None and not placed.setdefault(group, Extents(len(extent))).add(extent)):
             dropped += 1
             continue
         seen.add(same)
@@ -286,28 +286,6 @@ def _without_duplicates(reading: _Reading) -> tuple[ParsedObject, ...]:
     if dropped:
         reading.problem("duplicate", f"{dropped} of {len(reading.objects)} objects repeat another; kept once")
     return tuple(kept)
-
-
-class _Extents:
-    """Boxes (lower corner, upper corner; 2D or 3D) of which no two fill nearly the same place; quick for thousands."""
-
-    def __init__(self, numbers: int) -> None:
-        self._rows = np.empty((16, numbers))
-        self._count = 0
-
-    def add(self, extent: tuple[float, ...]) -> bool:
-        """False, and nothing added, where one of them fills nearly the same place."""
-        n = len(extent) // 2
-        low, high, o = np.array(extent[:n]), np.array(extent[n:]), self._rows[: self._count]  # (n,), (n,), (k, 2n)
-        inner = np.clip(np.minimum(high, o[:, n:]) - np.maximum(low, o[:, :n]), 0, None).prod(1)
-        union = (high - low).prod() + (o[:, n:] - o[:, :n]).prod(1) - inner
-        if (inner >= _DUPLICATE_IOU * union).any():
-            return False
-        if self._count == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        self._rows[self._count] = extent
-        self._count += 1
-        return True
 
 
 def _extent(item: ParsedObject) -> tuple[tuple[object, ...], tuple[float, ...] | None]:

@@ -14,7 +14,7 @@ from typing import Literal
 from deixis.errors import QuestionError
 from deixis.spatial.language.prompts import Language, guess_language
 from deixis.spatial.language.relation_words import AnyRelation, relation_in, words
-from deixis.spatial.language.space_reading import SpaceQuestion, read_space
+from deixis.spatial.language.space_reading import SpaceQuestion, named_twice, read_space
 from deixis.spatial.language.values import half_width
 
 QuestionKind = Literal[
@@ -105,6 +105,7 @@ class Reading:
     """A question as understood. `choice`: the answer is one of the things, not yes or no. `relation_at` is where it is named.
 
     `space` is set where geometry alone can answer: another's frame, metres between things, lines of sight (see frames.py).
+    `twice` is the one name by which a question calls two things.
     """
 
     text: str
@@ -114,6 +115,7 @@ class Reading:
     choice: bool = False
     relation_at: tuple[int, int] = (0, 0)
     space: SpaceQuestion | None = None
+    twice: str | None = None
 
     @property
     def needs_depth(self) -> bool:
@@ -180,6 +182,8 @@ def read_question(question: str) -> Reading:
     if space := read_space(plain, language):
         asked: QuestionKind = {"sight": "sight", "relation": "relation", "choice": "relation"}.get(space.kind, "distance")  # type: ignore[assignment]
         return Reading(text, language, asked, space.relation, choice, space=space)
+    if twice := named_twice(plain, language):
+        return Reading(text, language, "distance", choice=choice, twice=twice)
     for kind, patterns in _KINDS:
         if patterns[language].search(plain):
             return Reading(text, language, kind, choice=choice)

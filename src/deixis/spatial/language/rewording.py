@@ -5,14 +5,14 @@ A closed table of relation words; the things keep the labels that the model itse
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from deixis.geometry import Relation
 from deixis.spatial.language.prompts import Language
 
-How = Literal["straight", "inverse", "opposite", "choice"]
+How = Literal["straight", "inverse", "opposite", "choice", "exists", "other_language"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Reworded:
     denies: bool = False
     options: tuple[str, str] | None = None
     sided: bool = False
+
+
+Retell = Callable[[Sequence[str], Language], Reworded]  # a claim about things of these names, asked straight
 
 
 _CONVERSE: Mapping[Relation, Relation] = {
@@ -97,6 +100,7 @@ _HIDDEN_BY: Mapping[Language, Sequence[str]] = {
     "en": ("{Is} {a} partly hidden by {b}?", "Is part of {a} hidden behind {b}?"),
     "zh": ("{a}被{b}挡住了一部分吗？", "{a}是否被{b}部分遮挡？"),
 }
+_EXISTS: Mapping[Language, str] = {"en": "{Is} there {a} in the picture?", "zh": "图中有{a}吗？"}
 _WHAT_HIDES: Mapping[Language, Sequence[str]] = {
     "en": ("What hides {a}?", "Which object blocks the view of {a}?", "What is blocking {a}?"),
     "zh": ("什么挡住了{a}？", "哪个物体挡住了{a}的一部分？", "{a}被什么遮挡了？"),
@@ -139,6 +143,21 @@ def hidden_reworded(labels: Sequence[str], language: Language) -> tuple[Reworded
     return tuple(Reworded("straight", _filled(template, labels, language)) for template in templates)
 
 
+def relation_straight(relation: Relation, labels: Sequence[str], language: Language) -> Reworded:
+    """ "Is labels[0] relation labels[1]?" """
+    return relation_reworded(relation, labels, language)[0]
+
+
+def hidden_straight(labels: Sequence[str], language: Language) -> Reworded:
+    """ "Is labels[0] partly hidden (by labels[1])?" """
+    return hidden_reworded(labels, language)[0]
+
+
+def exists_reworded(labels: Sequence[str], language: Language) -> Reworded:
+    """ "Is there a red cup in the picture?" """
+    return Reworded("exists", _filled(_EXISTS[language], labels, language, definite=False))
+
+
 def what_hides(label: str, language: Language) -> tuple[str, ...]:
     """ "What hides the cup?" in several ways."""
     return tuple(_filled(template, (label,), language) for template in _WHAT_HIDES[language])
@@ -149,8 +168,9 @@ def which_extreme(relation: Relation, language: Language) -> tuple[str, ...]:
     return tuple(_EXTREMES[language][relation])
 
 
-def _filled(template: str, labels: Sequence[str], language: Language) -> str:
+def _filled(template: str, labels: Sequence[str], language: Language, definite: bool = True) -> str:
     first = labels[0].rpartition(" ")[2].lower()
     plural = first.endswith("s") and not first.endswith("ss")  # "headphones are"; a guess that a wrong verb does not harm
-    names = [f"the {label}" if language == "en" else label for label in labels]
+    article = "the " if definite else "" if plural else "an " if labels[0][:1].lower() in tuple("aeio") else "a "
+    names = [f"{article}{label}" if language == "en" else label for label in labels]
     return template.format(Is="Are" if plural else "Is", **dict(zip("abc", names, strict=False)))

@@ -190,6 +190,16 @@ def read_space(text: str, language: Language) -> SpaceQuestion | None:
     return _clause(rest, language, frame)
 
 
+def named_twice(text: str, language: Language) -> str | None:
+    """ "cup" of "How far is the cup from the cup?": which of two is meant cannot be told from such a question."""
+    for _, patterns in _METRIC:
+        if match := patterns[language].search(text):
+            a, b = (_name(_first(match, name) or "", language) for name in ("a", "b"))
+            if a and a.lower() == b.lower():
+                return a
+    return None
+
+
 def _frame(text: str, language: Language) -> tuple[FrameWords, str]:
     """Whose frame the question names, and the question without those words."""
     for kind, patterns in _FRAMES:

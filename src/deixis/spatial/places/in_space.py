@@ -5,6 +5,8 @@ Knows the steps. Does not know how geometry decides (see frames.py), nor how suc
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deixis.geometry import iou_px
 from deixis.spatial.answer import Answer, Claim, FoundObject
 from deixis.spatial.checking.claims import sentence
@@ -14,23 +16,27 @@ from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
 from deixis.spatial.language.space_reading import SpaceQuestion
 from deixis.spatial.language.values import Value, parse_value
-from deixis.spatial.places.frames import UNSURE, Outcome, Things, decide, framed, metres, reason, whoever_looks
+from deixis.spatial.places.doubts import GUESSED, SpaceDoubt
+from deixis.spatial.places.frame_words import WORDS, framed, metres, reason, whoever_looks
+from deixis.spatial.places.frames import UNSURE, Outcome, decide
+from deixis.spatial.places.variants import Things
 from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
 
 WORDS_TOKENS = 64
+MEASURED = ("relation", "choice", "distance", "within", "offset")  # kinds whose confidence was held against truth
 SAME_IOU = 0.5  # a box that covers a named thing so well is that thing and hides nothing of it
 
 
-def answer_in_space(run: Run, reading: Reading, asked: SpaceQuestion) -> Answer:
-    """Answer from located 3D boxes; the model's own words are asked for, and kept in the claim."""
+def answer_in_space(run: Run, reading: Reading, asked: SpaceQuestion, doubt: SpaceDoubt = GUESSED) -> Answer:
+    """Answer from located 3D boxes, which may be off by so much; the model's own words are asked for, and kept in the claim."""
     language = reading.language
     reply = run.complete("ask", prompts.ask(reading.text, language), WORDS_TOKENS)
     value = parse_value(reply.text, language, wants="number" if reading.kind == "distance" else "any")
     objects: dict[str, FoundObject] = {}
     outcome: Outcome | None = None
     for name in asked.names:
-        found = _found(run, name, language)
+        found = named_thing(run, name, language)
         if isinstance(found, Outcome):
             # "Not there" is said before "not known", whichever was met first.
             outcome = found if outcome is None or found.verdict == "absent" else outcome
@@ -40,7 +46,10 @@ def answer_in_space(run: Run, reading: Reading, asked: SpaceQuestion) -> Answer:
     if outcome is None:
         boxes = {name: item.box_3d for name, item in objects.items() if item.box_3d is not None}
         others = [(item.label, item.box_3d) for item in bystanders if item.box_3d is not None]
-        outcome = decide(asked, Things(boxes, others, run.backend.card.box_front), language)
+        outcome = decide(asked, Things(boxes, others, run.backend.card.box_front, doubt), language)
+    told = run.provenance()
+    if not doubt.fitted:
+        told = replace(told, notes=(*told.notes, WORDS["guessed"][language]))
     shown = (*objects.values(), *(item for item in bystanders if item.label in outcome.text))
     return Answer(
         question=reading.text,
@@ -51,12 +60,13 @@ def answer_in_space(run: Run, reading: Reading, asked: SpaceQuestion) -> Answer:
         objects=shown,
         claims=(_claim(asked, outcome, value, objects, language),),
         camera=run.camera,
-        provenance=run.provenance(),
+        provenance=told,
         reasoning=reply.reasoning,
+        calibrated=doubt.fitted and asked.kind in MEASURED and outcome.geometry != "undecided",
     )
 
 
-def _found(run: Run, name: str, language: Language) -> FoundObject | Outcome:
+def named_thing(run: Run, name: str, language: Language) -> FoundObject | Outcome:
     """The one thing of that name with its 3D box, or why there is none."""
     parsed, objects = run.boxes("locate", prompts.locate(name, language))
     if not objects and not parsed.problems:

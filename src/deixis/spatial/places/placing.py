@@ -19,7 +19,8 @@ from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
 from deixis.spatial.language.relation_words import relation_in
 from deixis.spatial.language.values import parse_value
-from deixis.spatial.places.free_space import NOT_AT_ALL, SURE, Place, Surface, Zone, amid, beside, free_places, near
+from deixis.spatial.places.doubts import GUESSED, SpaceDoubt
+from deixis.spatial.places.free_space import BEYOND_M, NOT_AT_ALL, SURE, Place, Surface, Zone, amid, beside, free_places, near
 from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
 
@@ -47,8 +48,10 @@ _TEXT: dict[str, dict[Language, str]] = {
              "zh": "不确定:未能得到台面上物体的三维位置"},
     "many": {"en": "unsure: several things are meant: {a}", "zh": "不确定:指代不明:{a}"},
     "where": {"en": "unsure: this place cannot be worked out from boxes", "zh": "不确定:无法由边界框推算这个位置"},
-    "hull": {"en": "the surface is taken to reach as far as things stand on it, and no farther",
-             "zh": "假设台面只延伸到其上物体所占的范围"},
+    "hull": {"en": "the surface is taken to reach {b:.0f} cm beyond the things that stand on it, and no farther",
+             "zh": "假设台面只延伸到其上物体所占范围之外{b:.0f}厘米"},
+    "alone": {"en": "unsure: nothing else stands on the surface that would tell how far it reaches",
+              "zh": "不确定:台面上没有其他物体,不知道台面延伸到哪里"},
     "box": {"en": "the surface is taken to be the top of its 3D box", "zh": "假设台面为其3D框的顶面"},
     "fits": {"en": "{a} can stand there without touching anything", "zh": "{a}放在那里不碰到任何物体"},
     "thing": {"en": "it", "zh": "它"},
@@ -73,6 +76,7 @@ class _Asked:
     subject: int | None = None
     anchors: tuple[int, ...] = ()
     surface: Surface | None = None
+    doubt: SpaceDoubt = GUESSED
 
     def text(self, key: str, **values: object) -> str:
         name = _TEXT["thing"][self.reading.language] if self.subject is None else self.objects[self.subject].label
@@ -96,7 +100,7 @@ class _Asked:
             margin = Margin(room_m, "m", {"yes": True, "no": False}.get(verdict)) if places else None
             claims = (Claim(self.text("fits"), said, geometry, agrees, margin=margin, subject=self.subject, others=self.anchors),)
         found = replace(self._answer(text, verdict, confidence), claims=claims, places=places)
-        assumed = () if self.surface is None else (self.text(self.surface.known_by),)
+        assumed = () if self.surface is None else (self.text(self.surface.known_by, b=100 * BEYOND_M),)
         return replace(found, provenance=replace(found.provenance, notes=(*found.provenance.notes, *assumed)))
 
     def _answer(self, text: str, verdict: str, confidence: float) -> Answer:
@@ -114,13 +118,13 @@ class _Asked:
         )
 
 
-def answer(run: Run, reading: Reading) -> Answer:
-    """The answer to a question of kind "free_space" or "fit"."""
+def answer(run: Run, reading: Reading, doubt: SpaceDoubt = GUESSED) -> Answer:
+    """The answer to a question of kind "free_space" or "fit". Its confidence was never held against truth: not calibrated."""
     everything = EVERYTHING[run.language]
     _, objects = run.boxes("locate", prompts.locate(everything, run.language))
     if objects:
         objects = run.with_3d(objects, "locate_3d", prompts.locate_3d(everything, run.language))
-    asked = _Asked(run, reading, objects)
+    asked = _Asked(run, reading, objects, doubt=doubt)
     relation = relation_in(reading.text, reading.language)
     roles = _roles(reading, [item.label for item in objects], None if relation is None else relation[1])
     if relation is not None and not roles.anchors and _SURFACE[reading.language].search(reading.text):
@@ -140,10 +144,13 @@ def answer(run: Run, reading: Reading) -> Answer:
     subject = max(roles.subject, key=lambda i: boxes[i].size_m[0] * boxes[i].size_m[2], default=None)
     named = None if relation is None else relation[0]
     surface, base = _surface(run, reading, boxes, anchors[0] if named == "on" else None)
+    surface = surface.grown()
     zone, known = _zone(named, surface, [boxes[i] for i in anchors])
     asked = replace(asked, subject=subject, anchors=anchors, surface=surface)
     if not known:
         return asked.unanswered("where")
+    if surface.known_by == "hull" and not set(boxes) - {subject}:
+        return asked.unanswered("alone")
     return (_fit if reading.kind == "fit" else _free_space)(asked, surface, zone, boxes, base)
 
 
@@ -152,7 +159,7 @@ def _free_space(asked: _Asked, surface: Surface, zone: Zone | None, boxes: dict[
     camera, thing = asked.run.camera, None if asked.subject is None else boxes[asked.subject]
     others = [box for i, box in boxes.items() if i != base]
     hidden_by = tuple(item.box_px for i, item in enumerate(asked.objects) if i != base)
-    found = free_places(surface, camera, others, thing, hidden_by=hidden_by, zone=zone)
+    found = free_places(surface, camera, others, thing, hidden_by=hidden_by, zone=zone, doubt=asked.doubt)
     sure = tuple(place for place in found if place.probability >= SURE)
     if sure:
         x, y = sure[0].point_px
@@ -162,7 +169,9 @@ def _free_space(asked: _Asked, surface: Surface, zone: Zone | None, boxes: dict[
         return asked.answered("full", "absent" if full else "unsure", 0.5, found[:1])
     # The middle over what is known of the surface, the rest beyond: offered, but not vouched for.
     over = _both(zone, lambda at, _: surface.inset_m(at, 0 * at[:1]) >= 0)
-    perhaps = free_places(surface, camera, others, thing, hidden_by=hidden_by, zone=over, known_only=False, count=1)
+    perhaps = free_places(
+        surface, camera, others, thing, hidden_by=hidden_by, zone=over, known_only=False, count=1, doubt=asked.doubt
+    )
     if perhaps and perhaps[0].probability >= SURE:
         return asked.answered("perhaps", "unsure", 0.5, perhaps)
     return asked.answered("full", "unsure", 0.5, found[:1])
@@ -173,11 +182,13 @@ def _fit(asked: _Asked, surface: Surface, zone: Zone | None, boxes: dict[int, Bo
     camera, subject = asked.run.camera, asked.subject
     others = [box for i, box in boxes.items() if i not in (base, subject)]
     thing = None if subject is None else boxes[subject]
-    found = free_places(surface, camera, others, thing, zone=zone, in_view=False)
+    found = free_places(surface, camera, others, thing, zone=zone, in_view=False, doubt=asked.doubt)
     if found and found[0].probability >= SURE:
         return asked.answered("yes", "yes", found[0].probability, tuple(p for p in found if p.probability >= SURE))
     beyond = surface.known_by == "hull"
-    most = free_places(surface, camera, others, thing, zone=zone, known_only=not beyond, in_view=False, count=1)
+    most = free_places(
+        surface, camera, others, thing, zone=zone, known_only=not beyond, in_view=False, count=1, doubt=asked.doubt
+    )
     if most and most[0].probability <= NOT_AT_ALL:
         return asked.answered("no", "no", 1 - most[0].probability, most)
     return asked.answered("tight" if most and most[0].probability < SURE else "edge", "unsure", 0.5, most)

@@ -7,23 +7,17 @@ one another.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from deixis.errors import OptionError
 from deixis.geometry import Box3D, Camera
 from deixis.media import Picture
 from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject, LocateAnswer, as_percent
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.places.free_space import NOT_AT_ALL, SURE, Place
 from deixis.spatial.showing.lettering import Color, Lettering, missing
-
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 57, 70),
@@ -108,36 +102,6 @@ def draw_locate(picture: Picture, found: LocateAnswer) -> Image.Image:
 def missing_letters(answer: Answer | LocateAnswer) -> str:
     """Characters of the labels that no font here has: the picture then shows "#1" for such a label."""
     return missing("".join(item.label for item in answer.objects))
-
-
-def checked_target(path: Path | str) -> Path:
-    """A path that a picture can be saved to. Raises OptionError for another suffix or a missing directory."""
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise OptionError(f"cannot save a picture as {path.name!r}; expected a name that ends in {', '.join(FORMATS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise OptionError(f"cannot save to {path}; expected a file in a directory that exists")
-    return path
-
-
-def save_picture(image: Image.Image, path: Path | str) -> None:
-    """Write a picture whole or not at all: to a file beside it first, then renamed."""
-    path = checked_target(path)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, FORMATS[path.suffix.lower()], quality=92)
-        Path(draft).chmod(0o666 & ~_umask())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _objects(sheet: _Sheet, objects: Sequence[FoundObject], camera: Camera, clear: Sequence[BoxPx] = ()) -> None:

@@ -6,7 +6,8 @@ a model attends to is a hint at what it used, and no proof.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from deixis.backends import Backend, Conversation, Look, Looking
 from deixis.errors import OptionError
 from deixis.media import Picture
 from deixis.spatial.answer import Answer, BoxPx, LocateAnswer
+from deixis.spatial.grounding.shown import shown_whole
 from deixis.spatial.language import prompts
 from deixis.spatial.showing.draw import with_footer
 
@@ -45,6 +47,15 @@ class HeatMap:
         across = _covered(box_px[0] * columns / width, box_px[2] * columns / width, columns)
         return float(down @ self.weights @ across)
 
+    def part(self, box_px: BoxPx, width: int, height: int) -> HeatMap:
+        """The map of a box alone, in patches of about the same size: of the picture without the borders it was shown with."""
+        rows, columns = self.weights.shape
+        down = _cells(box_px[1] * rows / height, box_px[3] * rows / height, rows)
+        across = _cells(box_px[0] * columns / width, box_px[2] * columns / width, columns)
+        weights = down @ self.weights @ across.T
+        total = weights.sum()
+        return replace(self, weights=weights / total if total > 0 else np.full(weights.shape, 1 / weights.size))
+
 
 def explain(backend: Backend, picture: Picture, answer: Answer | LocateAnswer) -> HeatMap:
     """Ask the model the same again and see where it looks. Raises OptionError for a backend without the model's weights."""
@@ -53,7 +64,10 @@ def explain(backend: Backend, picture: Picture, answer: Answer | LocateAnswer) -
         asked, prompt = answer.question, prompts.ask(answer.question, answer.language)
     else:
         asked, prompt = answer.what, prompts.locate(answer.what, answer.language)
-    return heat_map(looking.look(Conversation.about(picture.pixels, prompt), max_new_tokens=REPLY_TOKENS), asked)
+    shown = shown_whole(picture)  # as it was asked: a long picture has borders, which the map then leaves out
+    heat = heat_map(looking.look(Conversation.about(shown.pixels, prompt), max_new_tokens=REPLY_TOKENS), asked)
+    inside = shown.view.box_to_view((0, 0, picture.width, picture.height))
+    return heat.part(inside, shown.view.width, shown.view.height)
 
 
 def explainable(backend: Backend) -> Looking:
@@ -101,3 +115,9 @@ def _covered(low: float, high: float, count: int) -> Array:
     edges = np.arange(count + 1)
     covered: Array = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0.0, 1.0)
     return covered
+
+
+def _cells(low: float, high: float, count: int) -> Array:
+    """(cells, count): how much of each of `count` unit cells lies in each of the equal cells between two places."""
+    edges = np.linspace(low, high, max(1, round(high - low)) + 1)
+    return np.stack([_covered(a, b, count) for a, b in pairwise(edges)])
