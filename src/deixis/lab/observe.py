@@ -91,15 +91,16 @@ def silhouettes_of(arrays: dict[str, NDArray[np.float32]], device: torch.device 
     return Silhouettes(**{k: torch.from_numpy(v).to(device) for k, v in arrays.items()})
 
 
-def observe(things: Tensor, depth: Tensor, silhouettes: Silhouettes) -> Observation:
-    """Measure what is seen. ``things`` (b, h, w) int8 ids (-1 none), ``depth`` (b, h, w) metres."""
+def observe(things: Tensor, depth: Tensor, silhouettes: Silhouettes, grid: int = GRID) -> Observation:
+    """Measure what is seen. ``things`` (b, h, w) int8 ids (-1 none), ``depth`` (b, h, w) metres; ``grid`` rays a side."""
+    many = silhouettes.shape.shape[1]
     b, h, w = things.shape
     device = things.device
-    box = torch.zeros(b, MAX_THINGS, 4, device=device)
-    count = torch.zeros(b, MAX_THINGS, dtype=torch.int64, device=device)
-    mean_depth = torch.zeros(b, MAX_THINGS, device=device)
+    box = torch.zeros(b, many, 4, device=device)
+    count = torch.zeros(b, many, dtype=torch.int64, device=device)
+    mean_depth = torch.zeros(b, many, device=device)
     columns, rows = torch.arange(w, device=device), torch.arange(h, device=device)
-    for i in range(MAX_THINGS):
+    for i in range(many):
         mask = things == i
         count[:, i] = mask.sum((1, 2))
         mean_depth[:, i] = (depth * mask).sum((1, 2)) / count[:, i].clamp_min(1)
@@ -109,14 +110,14 @@ def observe(things: Tensor, depth: Tensor, silhouettes: Silhouettes) -> Observat
         box[:, i, 2] = torch.where(across, columns + 1, 0).amax(1)
         box[:, i, 3] = torch.where(along, rows + 1, 0).amax(1)
     box *= (count > 0)[..., None]
-    x, y, inside = _silhouette_grid(silhouettes, w, h)
+    x, y, inside = _silhouette_grid(silhouettes, w, h, grid)
     px, py = x.long().clamp(0, w - 1), y.long().clamp(0, h - 1)
     seen = things[torch.arange(b, device=device)[:, None, None], py, px].long()  # (b, things, rays)
-    # What stands at each ray of the silhouette: itself, another thing, or the room (column MAX_THINGS).
-    own = torch.arange(MAX_THINGS, device=device)
+    # What stands at each ray of the silhouette: itself, another thing, or the room (the last column).
+    own = torch.arange(many, device=device)
     edge = _at_own_edge(things, depth, seen, px, py)
-    at = torch.where(edge, own[:, None], torch.where(seen < 0, MAX_THINGS, seen))
-    shares = torch.zeros(b, MAX_THINGS, MAX_THINGS + 1, device=device)
+    at = torch.where(edge, own[:, None], torch.where(seen < 0, many, seen))
+    shares = torch.zeros(b, many, many + 1, device=device)
     shares.scatter_add_(2, at, inside.float())
     shares /= inside.sum(-1, keepdim=True).clamp_min(1)
     visible = shares[:, own, own].clone()
@@ -138,7 +139,7 @@ def _at_own_edge(things: Tensor, depth: Tensor, seen: Tensor, px: Tensor, py: Te
     """
     b, h, w = things.shape
     row = torch.arange(b, device=things.device)[:, None, None]
-    own = torch.arange(MAX_THINGS, device=things.device)[:, None]
+    own = torch.arange(seen.shape[1], device=things.device)[:, None]
     found = torch.zeros_like(seen, dtype=torch.bool)
     here = depth[row, py, px]
     for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
@@ -147,13 +148,13 @@ def _at_own_edge(things: Tensor, depth: Tensor, seen: Tensor, px: Tensor, py: Te
     return found & (seen != own)
 
 
-def _silhouette_grid(s: Silhouettes, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
+def _silhouette_grid(s: Silhouettes, width: int, height: int, grid: int) -> tuple[Tensor, Tensor, Tensor]:
     """Rays over each thing's in-frame box: pixel x, y (b, things, rays) and whether each meets the thing, as if alone."""
     limit = torch.tensor([width, height, width, height], device=s.shape.device)
     box = torch.minimum(s.amodal_box.clamp_min(0), limit)
-    steps = (torch.arange(GRID, device=box.device) + 0.5) / GRID
-    x = (box[..., 0:1] + (box[..., 2:3] - box[..., 0:1]) * steps)[..., None, :].expand(-1, -1, GRID, -1).flatten(2)
-    y = (box[..., 1:2] + (box[..., 3:4] - box[..., 1:2]) * steps)[..., :, None].expand(-1, -1, -1, GRID).flatten(2)
+    steps = (torch.arange(grid, device=box.device) + 0.5) / grid
+    x = (box[..., 0:1] + (box[..., 2:3] - box[..., 0:1]) * steps)[..., None, :].expand(-1, -1, grid, -1).flatten(2)
+    y = (box[..., 1:2] + (box[..., 3:4] - box[..., 1:2]) * steps)[..., :, None].expand(-1, -1, -1, grid).flatten(2)
     f = s.focal_px[:, None, None]
     ray = torch.stack([(x - width / 2) / f, (y - height / 2) / f, torch.ones_like(x)], -1)  # (b, things, rays, 3)
     hit = torch.zeros(x.shape, dtype=torch.bool, device=x.device)

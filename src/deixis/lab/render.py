@@ -19,29 +19,36 @@ def render(scene: Scene, room: Room, view: View) -> tuple[NDArray[np.uint8], NDA
     Returns the picture (height, width, 3), the id of the thing at each pixel (height, width; -1 is none) and the
     depth along the optical axis in metres (height, width).
     """
-    model, owner = _compile(scene, room, view)
+    model, owner = compiled_scene(scene, room, view)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     with mujoco.Renderer(model, view.height, view.width) as renderer:
         renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = True
-        renderer.update_scene(data, camera="eye", scene_option=_visible_groups())
+        renderer.update_scene(data, camera="eye", scene_option=visible_groups())
         pixels = renderer.render().copy()
         renderer.enable_segmentation_rendering()
         drawn = renderer.render()
         renderer.disable_segmentation_rendering()
         renderer.enable_depth_rendering()
         depth = renderer.render().copy()
-    geoms = np.where(drawn[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, drawn[..., 0], len(owner))
-    return pixels, np.append(owner, np.int8(-1))[geoms], depth
+    return pixels, ids_at(drawn, owner), depth
 
 
-def _visible_groups() -> mujoco.MjvOption:
+def ids_at(drawn: NDArray[np.int32], owner: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Ids of things (height, width; -1 is none) in a segmentation (height, width, 2), given each geom's owner."""
+    # The enum itself would be compared object by object: half a second a picture.
+    geoms = np.where(drawn[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM), drawn[..., 0], len(owner))
+    return np.append(owner, np.int8(-1))[geoms]
+
+
+def visible_groups() -> mujoco.MjvOption:
+    """Draw what is seen, and not what only collides."""
     option = mujoco.MjvOption()
     option.geomgroup[:] = [1, 1, 0, 0, 0, 0]
     return option
 
 
-def _compile(scene: Scene, room: Room, view: View) -> tuple[mujoco.MjModel, NDArray[np.int8]]:
+def compiled_scene(scene: Scene, room: Room, view: View) -> tuple[mujoco.MjModel, NDArray[np.int8]]:
     """The model to draw, and for each geom the id of its thing (-1 for the room)."""
     spec = mujoco.MjSpec()
     spec.stat.extent = 1.0

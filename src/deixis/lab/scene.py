@@ -207,7 +207,7 @@ def settle(things: list[Thing], start: list[tuple[Array, Array]], table_half_m: 
     table = {"size": [*table_half_m, 0.05], "pos": [0, 0, -0.05], "friction": [1.0, 0.01, 0.001]}
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, **table)
     for thing, (position, rotation) in zip(things, start, strict=True):
-        body = spec.worldbody.add_body(pos=position, quat=_quaternion(rotation))
+        body = spec.worldbody.add_body(pos=position, quat=quaternion_of(rotation))
         body.add_freejoint()
         add_parts(spec, body, thing.colliders or thing.parts, mass_kg=thing.mass_kg)
     model = spec.compile()
@@ -275,7 +275,8 @@ def add_parts(spec: mujoco.MjSpec, body: mujoco.MjsBody, parts: tuple[Part, ...]
         body.add_geom(type=_GEOM[part.shape], size=part.size, rgba=part.rgba, **place, **mesh, **kind)
 
 
-def _quaternion(rotation: Array) -> Array:
+def quaternion_of(rotation: Array) -> Array:
+    """(w, x, y, z) of a rotation (3, 3)."""
     quat = np.empty(4)
     mujoco.mju_mat2Quat(quat, rotation.ravel())
     return quat

@@ -7,6 +7,7 @@ its back, z up; its front (the screen of a laptop) looks along -y. Metres everyw
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -46,8 +47,7 @@ class Part:
 
     def extent_points(self) -> NDArray[np.float64]:
         """Points (n, 3) in the thing's frame whose hull is the part's hull (round parts within 1%)."""
-        points: NDArray[np.float64] = _local_points(self.shape, self.size) @ rotation_matrix(self.rotation).T
-        return points + np.array(self.position, np.float64)
+        return _extent_points(self)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,14 @@ class Thing:
         """Lower and upper corner (3,), (3,) of the box around all parts, thing frame."""
         points = np.concatenate([p.extent_points() for p in self.parts])
         return points.min(0), points.max(0)
+
+
+@lru_cache(1024)  # a video asks for the same parts a hundred times
+def _extent_points(part: Part) -> NDArray[np.float64]:
+    points: NDArray[np.float64] = _local_points(part.shape, part.size) @ rotation_matrix(part.rotation).T
+    points += np.array(part.position, np.float64)
+    points.flags.writeable = False
+    return points
 
 
 def rotation_matrix(quaternion: Quat) -> NDArray[np.float64]:
