@@ -63,7 +63,7 @@ class PictureError(InputError):
 
 
 class VideoError(InputError):
-    """A video, a folder of pictures or a camera of which not one frame can be read, or one outside the sizes that can be served."""
+    """A video, a folder of pictures or a camera of which no frame can be read, or one outside the sizes that can be served."""
 
 
 class QuestionError(InputError):

@@ -82,7 +82,8 @@ class LocalBackend:
             tokens[-1] = replace(tokens[-1], text=rest)
         timings = {**reply.timings_ms, "total": (time.perf_counter() - started) * 1000}
         text = "".join(token.text for token in tokens)
-        whole = Completion(text, tuple(tokens), reply.finish, self._card.name, timings)
+        # Nothing asked here is called off or has a deadline: what did not stop by itself was too long.
+        whole = Completion(text, tuple(tokens), "stop" if reply.finish == "stop" else "length", self._card.name, timings)
         return whole.split() if schema is None else self._bare(whole, reply.ids)
 
     def _shown(self, conversation: Conversation) -> Conversation:

@@ -11,20 +11,22 @@ forced, so that the choice among spellings of the same text stays the network's.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deixis.errors import OptionError, SchemaError
 from deixis.model import Checkpoint
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLTokenizer
+    from llguidance import LLExecutor, LLMatcher, LLTokenizer
 
 # A schema may come from outside. llguidance counts its work and gives up beyond a limit, at compilation and at each token. With
 # these limits the worst schemas that were found cost 0.25 s to compile and 0.1 s a token (alternatives multiplied by allOf).
@@ -57,6 +59,7 @@ class Grammars:
         self._checkpoint = checkpoint
         self._tokens: LLTokenizer | None = None
         self._compiled = lru_cache(maxsize=_KEPT_GRAMMARS)(self._compile)
+        self._one_at_a_time = threading.Lock()
 
     def hold(self, schema: Mapping[str, Any], prompt: Sequence[int]) -> Held:
         """A new reply to `prompt` (ids), held to `schema`.
@@ -78,8 +81,9 @@ class Grammars:
             raise OptionError("replies are held to a schema by llguidance, which is not installed: pip install llguidance")
         from llguidance import LLMatcher, LLParserLimits
 
-        if self._tokens is None:
-            self._tokens = self._tokenizer()
+        with self._one_at_a_time:
+            if self._tokens is None:
+                self._tokens = self._tokenizer()
         thought = "" if end_of_thought is None else f"/(.|\\n)*/ <[{end_of_thought}]> "
         grammar = _GRAMMAR.format(thought=thought, schema=schema)
         matcher = LLMatcher(self._tokens, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False, **_LIMITS))
@@ -112,12 +116,18 @@ class Held:
 
     def masked(self, scores: Tensor) -> Tensor:
         """Scores (vocab,) with -inf for every token that may not come next. Raises SchemaError where none may."""
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        _raise_error_of(self._matcher)
-        allowed = np.unpackbits(bits, count=self._size, bitorder="little").astype(bool)  # (vocab,)
-        if not allowed.any():
-            raise SchemaError("no reply can match the schema: it asks for something that never ends, or contradicts itself")
+        allowed = np.unpackbits(self.bits(), count=self._size, bitorder="little").astype(bool)  # (vocab,)
         return scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), float("-inf"))
+
+    def bits(self) -> NDArray[np.uint8]:
+        """Which tokens may come next, a bit each, lowest bit first: (vocab/8,). Raises SchemaError where none may."""
+        return self._checked(np.frombuffer(self._matcher.compute_bitmask(), np.uint8))
+
+    def _checked(self, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        _raise_error_of(self._matcher)
+        if not bits.any():
+            raise SchemaError("no reply can match the schema: it asks for something that never ends, or contradicts itself")
+        return bits
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next; a stop token where the reply is whole."""
@@ -130,6 +140,30 @@ class Held:
         if token not in self._stops:
             self._matcher.consume_token(token)
             _raise_error_of(self._matcher)
+
+
+def bits_of(held: Sequence[Held]) -> list[NDArray[np.uint8] | SchemaError]:
+    """`Held.bits` of many replies of one checkpoint, computed side by side; in place of bits, what went wrong."""
+    words = -(-held[0]._size // 32)
+    masks = np.zeros((len(held), words), np.int32)
+    if len(held) > 1:
+        from llguidance.numpy import fill_next_token_bitmask_par
+
+        fill_next_token_bitmask_par(_executor(), [(one._matcher, row) for row, one in enumerate(held)], masks)
+    found: list[NDArray[np.uint8] | SchemaError] = []
+    for row, one in enumerate(held):
+        try:
+            found.append(one.bits() if len(held) == 1 else one._checked(masks[row].view(np.uint8)))
+        except SchemaError as error:
+            found.append(error)
+    return found
+
+
+@cache
+def _executor() -> LLExecutor:
+    from llguidance import LLExecutor
+
+    return LLExecutor()
 
 
 class _Vocabulary:

@@ -4,14 +4,15 @@ Knows one checkpoint at a time, and conversations as messages. Does not know ser
 """
 
 from deixis.model.cache import KVCache, LayerCache
-from deixis.model.chat import ChatTemplate, Message, builtin_template, split_thinking
+from deixis.model.chat import ChatTemplate, Message, builtin_template, check_messages, parts_of, split_thinking
 from deixis.model.checkpoint import Checkpoint, open_checkpoint
 from deixis.model.config import Qwen3VLConfig, TextConfig, VisionConfig, YarnConfig
-from deixis.model.generate import Generation, Prefix, generate, prefill
+from deixis.model.frames import FrameSampling, pixels_per_frame
+from deixis.model.generate import Generation, Prefix, distribution, generate, prefill
 from deixis.model.inputs import ModelInput, VisualFeatures
 from deixis.model.patches import patchify_batch, resize_bicubic, smart_resize, smart_resize_video, to_patches
 from deixis.model.positions import mrope_positions
-from deixis.model.processor import PixelLimits, Processor
+from deixis.model.processor import PixelLimits, Processor, pixels_of
 from deixis.model.qwen3vl import Qwen3VL
 from deixis.model.text import Attend, TextModel, causal_attention
 from deixis.model.tokenizer import Tokenizer
@@ -22,6 +23,7 @@ __all__ = [
     "Attend",
     "ChatTemplate",
     "Checkpoint",
+    "FrameSampling",
     "Generation",
     "Grid",
     "KVCache",
@@ -42,12 +44,17 @@ __all__ = [
     "YarnConfig",
     "builtin_template",
     "causal_attention",
+    "check_messages",
+    "distribution",
     "empty_model",
     "generate",
     "load_weights",
     "mrope_positions",
     "open_checkpoint",
+    "parts_of",
     "patchify_batch",
+    "pixels_of",
+    "pixels_per_frame",
     "prefill",
     "resize_bicubic",
     "save_checkpoint",

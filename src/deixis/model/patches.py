@@ -86,15 +86,15 @@ def to_patches(
     frames = torch.tensor(clip).permute(0, 3, 1, 2)  # (t*temporal, 3, H, W)
     frames = frames.reshape(t, temporal, *frames.shape[1:])
     # Bytes are put in order first: a quarter of the traffic of doing it in float32.
-    return _flatten(frames, patch, merge).float().div_(127.5).sub_(1), (t, h, w)
+    return flatten_patches(frames, patch, merge).float().div_(127.5).sub_(1), (t, h, w)
 
 
 def patchify_batch(images: Tensor, patch: int = 16, merge: int = 2, temporal: int = 2) -> Tensor:
     """Equal pictures (b, 3, H, W) in [-1, 1], on any device -> (b*n, 3*temporal*patch²), in ``to_patches``' order."""
-    return _flatten(images.unsqueeze(1).expand(-1, temporal, -1, -1, -1), patch, merge)
+    return flatten_patches(images.unsqueeze(1).expand(-1, temporal, -1, -1, -1), patch, merge)
 
 
-def _flatten(frames: Tensor, patch: int, merge: int) -> Tensor:
+def flatten_patches(frames: Tensor, patch: int, merge: int) -> Tensor:
     """(groups, temporal, 3, H, W) -> (groups*n, 3*temporal*patch²)."""
     groups, temporal, channels, height, width = frames.shape
     rows, columns = height // (patch * merge), width // (patch * merge)

@@ -7,7 +7,7 @@ whose token ids it reproduces. Unlike there, only the template writes structure:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,7 @@ class Processor:
         """Flat patches and the grid of frames (n, h, w, 3) uint8, which are read two by two."""
         clip = np.asarray(frames)
         _check_pixels(clip, 4)
-        limits, temporal = self.video_limits, self.config.vision.temporal_patch_size
-        t, h, w = clip.shape[:3]
-        size = smart_resize_video(t, h, w, self.block_px, limits.min_pixels, limits.max_pixels, temporal)
+        _, size = self._video_size(clip)
         return self._patches(np.stack([resize_bicubic(frame, *size) for frame in clip]))
 
     def encode(
@@ -139,12 +137,26 @@ class Processor:
         tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> ModelInput:
         """One conversation as the network's input. Raises InputError, PictureError."""
+        outline = self.outline(messages, add_generation_prompt=add_generation_prompt, tools=tools)
+        images, videos = ([self.part_patches(part)[0] for part in parts_of(messages, kind)] for kind in ("image", "video"))
+        return replace(
+            outline,
+            patches=torch.cat(images) if images else None,
+            video_patches=torch.cat(videos) if videos else None,
+        )
+
+    def outline(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> ModelInput:
+        """What ``encode`` gives, without the patches: reads the pictures' sizes only. Raises InputError, PictureError."""
         check_messages(messages)
-        images = [self.image_patches(part["image"]) for part in parts_of(messages, "image")]
-        videos = [(*self.video_patches(part["frames"]), part) for part in parts_of(messages, "video")]
-        image_grids = tuple(grid for _, grid in images)
-        video_grids = tuple(grid for _, grid, _ in videos)
-        times = [self._pair_times(part["timestamps_s"], len(part["frames"])) for _, _, part in videos]
+        image_grids = tuple(self.part_grid(part) for part in parts_of(messages, "image"))
+        video_grids = tuple(self.part_grid(part) for part in parts_of(messages, "video"))
+        times = [self._pair_times(part["timestamps_s"], len(part["frames"])) for part in parts_of(messages, "video")]
         text, mark = self.render(messages, add_generation_prompt=add_generation_prompt, tools=tools)
         ids = self._tokens(text, mark, image_grids, video_grids, times)
         input_ids = torch.tensor(ids, dtype=torch.int64)
@@ -156,11 +168,20 @@ class Processor:
             visual_index=torch.cat(
                 [(input_ids == number).nonzero()[:, 0] for number in (self.config.image_token_id, self.config.video_token_id)]
             ),
-            patches=torch.cat([patches for patches, _ in images]) if images else None,
             image_grids=image_grids,
-            video_patches=torch.cat([patches for patches, _, _ in videos]) if videos else None,
             video_grids=video_grids,
         )
+
+    def part_grid(self, part: Mapping[str, Any]) -> Grid:
+        """The grid of a picture's or a video's patches, from its size alone."""
+        vision = self.config.vision
+        pixels = pixels_of(part)
+        t, (h, w) = (1, self.image_size(*pixels.shape[:2])) if part["type"] == "image" else self._video_size(pixels)
+        return -(-t // vision.temporal_patch_size), h // vision.patch_size, w // vision.patch_size
+
+    def part_patches(self, part: Mapping[str, Any]) -> tuple[Tensor, Grid]:
+        """Flat patches (n, patch_dim) float32 of a picture or video part, and their grid."""
+        return self.image_patches(part["image"]) if part["type"] == "image" else self.video_patches(part["frames"])
 
     def render(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = True, tools: Sequence[Mapping[str, Any]] | None = None
@@ -174,6 +195,12 @@ class Processor:
     def decode(self, ids: Sequence[int] | Tensor, skip_special: bool = True) -> str:
         """Text of generated ids."""
         return self.tokenizer.decode(ids.tolist() if isinstance(ids, Tensor) else ids, skip_special=skip_special)
+
+    def _video_size(self, clip: NDArray[np.uint8]) -> tuple[int, tuple[int, int]]:
+        """Frames, and the (height, width) that they are read at."""
+        limits, temporal = self.video_limits, self.config.vision.temporal_patch_size
+        t, h, w = clip.shape[:3]
+        return t, smart_resize_video(t, h, w, self.block_px, limits.min_pixels, limits.max_pixels, temporal)
 
     def _patches(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Grid]:
         vision = self.config.vision
@@ -222,6 +249,13 @@ class Processor:
         times = [float(t) for t in timestamps_s]
         times += times[-1:] * (-len(times) % size)
         return [(times[i] + times[i + size - 1]) / 2 for i in range(0, len(times), size)]
+
+
+def pixels_of(part: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """A picture (h, w, 3) or a video's frames (n, h, w, 3), uint8. Raises PictureError for anything else, and for no pixels."""
+    pixels: NDArray[np.uint8] = part["image"] if part["type"] == "image" else np.asarray(part["frames"])
+    _check_pixels(pixels, 3 if part["type"] == "image" else 4)
+    return pixels
 
 
 def _check_pixels(pixels: object, axes: int) -> None:

@@ -59,8 +59,9 @@ class Qwen3VL(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., hidden) -> (..., vocab)."""
-        head = self.language.embed_tokens if self.config.tie_word_embeddings else self.lm_head
-        return F.linear(hidden, head.weight)
+        if not self.config.tie_word_embeddings:
+            return self.lm_head(hidden)  # type: ignore[no-any-return]
+        return F.linear(hidden, self.language.embed_tokens.weight)
 
     def encode(self, inputs: ModelInput) -> VisualFeatures | None:
         """Features of all pictures and videos of ``inputs`` in the order of ``visual_index``; None where there are none."""

@@ -54,12 +54,13 @@ class MRope:
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """``positions`` (3, b, t) int64 -> cos, sin (b, 1, t, head_dim/2) float32."""
-        frequencies, axes, scale = self._tables(positions.device)
+        frequencies, axes, scale = self.tables(positions.device)
         with torch.autocast(positions.device.type, enabled=False):
             angles = positions[axes].permute(1, 2, 0).float() * frequencies  # (b, t, head_dim/2)
             return (angles.cos() * scale).unsqueeze(1), (angles.sin() * scale).unsqueeze(1)
 
-    def _tables(self, device: torch.device) -> tuple[Tensor, Tensor, float]:
+    def tables(self, device: torch.device) -> tuple[Tensor, Tensor, float]:
+        """Inverse frequencies and the position axis that each turns with, both (head_dim/2,), and the factor on cos and sin."""
         found = self._on.get(device)
         if found is None:
             # Made outside inference mode: a table born in it could not take part in training later.

@@ -67,6 +67,17 @@ class Tokenizer:
         """The id of an added token, None where there is none."""
         return self.added.get(name)
 
+    def added_name(self, number: int) -> str | None:
+        """The name of an added token, None for the id of plain text."""
+        return self._names.get(number)
+
+    def bytes_of(self, number: int) -> bytes:
+        """The bytes of one id of plain text; none for an id that stands for nothing. Raises CheckpointError unless byte-level."""
+        try:
+            return bytes(_BYTE_OF[char] for char in self._plain.id_to_token(number) or "")
+        except KeyError as error:
+            raise CheckpointError(f"tokenizer.json: {error} stands for no byte, expected a byte-level vocabulary") from error
+
     def token_bytes(self) -> dict[int, bytes]:
         """The bytes that each id stands for; an added token stands for its name. Raises CheckpointError unless byte-level."""
         try:

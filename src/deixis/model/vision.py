@@ -7,7 +7,7 @@ Source: transformers 5.17 ``Qwen3VLVisionModel`` and ``vision_utils.py``. Patche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -166,9 +166,9 @@ def frame_tables(height: int, width: int, merge: int, side: int, head_dim: int, 
         return index.to(device), weight.to(device), angles.cos().to(device), angles.sin().to(device)
 
 
-# Tables are plain data: a compiler that meets the call takes the result and does not trace how it was made.
-_cached_tables: Callable[[int, int, int, int, int, float, str], FrameTables]
-_cached_tables = torch.compiler.disable(lru_cache(maxsize=32)(frame_tables))  # type: ignore[no-untyped-call]
+# Made outside every compiled part: training compiles blocks, not the ViT (`lab.train`). Shielding it from a compiler would load
+# one, which costs each new process 0.9 s.
+_cached_tables = lru_cache(maxsize=32)(frame_tables)
 
 
 def _stretch(position: Tensor, size: int, side: int) -> tuple[Tensor, Tensor, Tensor]:

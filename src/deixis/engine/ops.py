@@ -1,0 +1,149 @@
+"""The operations that a step is made of, in plain PyTorch: right on every device, and what faster ones are measured against.
+
+Knows rows, packed weights and paged keys and values. Does not know layers or requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deixis.engine.step import KVPages, Span, Step
+from deixis.engine.weights import Weight
+from deixis.model import TextConfig
+from deixis.model.moe import SparseMLP
+from deixis.model.rope import rotate
+
+Attention = Callable[[Tensor, tuple[Tensor, Tensor], Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A step's attention in one layer: qkv, norms, cos, sin, keys, values as for `TorchOps.place_qkv` -> (n, heads x head_dim).
+The layer's cache then holds the step's keys and values."""
+
+
+class TorchOps:
+    """The reference. A subclass replaces what its device does better, and equals it (tests)."""
+
+    def rms_norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """(n, size) -> same; statistics in float32."""
+        wide = x.float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+        return weight.to(x.dtype) * normed.to(x.dtype)
+
+    def linear(self, x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+        """(n, in), (out, in) -> (n, out)."""
+        if not isinstance(weight, Tensor):
+            return weight.product(x, bias)
+        return F.linear(x, weight, bias)
+
+    def silu_mul(self, gate_up: Tensor) -> Tensor:
+        """(n, 2 x inner), gate before up -> (n, inner)."""
+        gate, up = gate_up.chunk(2, -1)
+        return F.silu(gate) * up
+
+    def norm_linear(self, x: Tensor, norm: Tensor, eps: float, weight: Weight, bias: Tensor | None = None) -> Tensor:
+        """The norm and the product behind it: (n, in) -> (n, out)."""
+        return self.linear(self.rms_norm(x, norm, eps), weight, bias)
+
+    def norm_gate_up(self, x: Tensor, norm: Tensor, eps: float, gate_up: Weight) -> Tensor:
+        """The first half of an MLP with the norm before it: (n, hidden) -> (n, inner)."""
+        return self.silu_mul(self.norm_linear(x, norm, eps, gate_up))
+
+    def add_linear(self, x: Tensor, y: Tensor, weight: Weight) -> Tensor:
+        """x (n, out) plus the product of y (n, in); may be written over x."""
+        return x + self.linear(y, weight)
+
+    def experts(self, x: Tensor, mlp: SparseMLP) -> Tensor:
+        """A mixture's output (n, hidden) for normed rows (n, hidden)."""
+        return mlp(x)  # type: ignore[no-any-return]
+
+    def groups_experts(self, mlp: SparseMLP) -> bool:  # noqa: ARG002
+        """Whether `experts` computes all of them in one product, without asking the device how many rows each has."""
+        return False
+
+    def last_norm(self, x: Tensor, wanted: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """The norm of the rows `wanted` (w,)."""
+        return self.rms_norm(x[wanted], weight, eps)
+
+    def scores(self, hidden: Tensor, head: Weight) -> Tensor:
+        """(w, hidden) -> (w, vocab) float32."""
+        return self.linear(hidden, head).float()
+
+    def likeliest(self, logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The `count` best of logits (w, vocab) float32, best first: log-probabilities, ids (w, count); and log sum exp (w,)."""
+        total = logits.logsumexp(-1)
+        best, ids = logits.topk(count, dim=-1)
+        return best - total.unsqueeze(-1), ids, total
+
+    def begin(
+        self, input_ids: Tensor, positions: Tensor, table: Tensor, frequencies: tuple[Tensor, Tensor, float]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings (n, hidden) of ids (n,), and cos and sin (n, head_dim/2) float32 of positions (3, n).
+
+        `frequencies` as in `MRope.tables`: inverse frequencies, the axis that each turns with, a factor on both results.
+        """
+        turning, axes, scale = frequencies
+        angles = positions[axes].T.float() * turning
+        return F.embedding(input_ids, table), angles.cos() * scale, angles.sin() * scale
+
+    def attention(self, step: Step, kv: KVPages, config: TextConfig) -> Attention:
+        """The attention of a step, planned once for all layers."""
+
+        def attend(qkv: Tensor, norms: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            q = self.place_qkv(qkv, norms, config.rms_norm_eps, cos, sin, keys, values, step.slots)
+            return self.attend(q, keys, values, step.spans, kv.page_tokens)
+
+        return attend
+
+    def place_qkv(
+        self,
+        qkv: Tensor,
+        norms: tuple[Tensor, Tensor],
+        eps: float,
+        cos: Tensor,
+        sin: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        slots: Tensor,
+    ) -> Tensor:
+        """Norm and turn queries and keys, write keys and values to their slots; queries (n, heads, head_dim).
+
+        `qkv` (n, (heads + 2 kv_heads) x head_dim); `norms` of queries and keys (head_dim,); cos, sin (n, head_dim/2) float32;
+        `keys`, `values` (slots, kv_heads, head_dim) of one layer, written in place.
+        """
+        kv_heads, head_dim = keys.shape[1:]
+        heads = qkv.shape[1] // head_dim - 2 * kv_heads
+        q, k, v = torch.split(qkv.view(len(qkv), -1, head_dim), [heads, kv_heads, kv_heads], 1)
+        turns = cos.unsqueeze(1), sin.unsqueeze(1)
+        q, k = (rotate(self.rms_norm(x, norm, eps), *turns) for x, norm in zip((q, k), norms, strict=True))
+        keys.index_copy_(0, slots, k)
+        values.index_copy_(0, slots, v)
+        return q
+
+    def attend(self, q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span], page_tokens: int) -> Tensor:
+        """Each row attends to its own sequence up to itself. (n, heads, head_dim) -> (n, heads x head_dim)."""
+        out = torch.empty_like(q)
+        at = 0
+        for span in spans:
+            k, v = (_of_sequence(cache, span, page_tokens).transpose(0, 1) for cache in (keys, values))  # (kv, end, head_dim)
+            rows = slice(at, at + span.count)
+            asked = q[rows].transpose(0, 1)  # (heads, count, head_dim)
+            mask = None
+            if span.count > 1 and span.start:
+                mask = torch.ones(span.count, span.end, dtype=torch.bool, device=q.device).tril(span.start)
+            causal = span.count > 1 and not span.start
+            seen = F.scaled_dot_product_attention(asked[None], k[None], v[None], mask, is_causal=causal, enable_gqa=True)
+            out[rows] = seen[0].transpose(0, 1)
+            at += span.count
+        return out.flatten(1)
+
+
+def _of_sequence(cache: Tensor, span: Span, page_tokens: int) -> Tensor:
+    """A sequence's rows (end, kv_heads, head_dim) of a layer's cache; a view where its pages follow one another."""
+    used = -(-span.end // page_tokens)
+    first = span.pages[0]
+    if all(span.pages[i] == first + i for i in range(1, used)):
+        return cache[first * page_tokens : first * page_tokens + span.end]
+    pages = torch.as_tensor(span.pages[:used], device=cache.device)
+    return cache.view(-1, page_tokens, *cache.shape[1:])[pages].flatten(0, 1)[: span.end]
