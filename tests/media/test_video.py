@@ -248,3 +248,13 @@ def test_bytes_and_paths_are_the_same_video(clip: Path) -> None:
 def test_arguments_that_do_not_fit(clip: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         open_video(clip).frames(**wrong)  # before the first frame is asked for
+
+
+def test_sizes_tell_of_every_frame_without_decoding(clip: Path) -> None:
+    video = open_video(clip)
+    rows = list(video.sizes())
+    assert len(rows) == len(list(open_video(clip).frames()))
+    assert sorted(time_s for time_s, _, _ in rows) == pytest.approx([frame.time_s for frame in open_video(clip).frames()])
+    assert [time_s for time_s, _, key in rows if key] == [frame.time_s for frame in open_video(clip).frames(keyframes=True)]
+    assert all(size > 0 for _, size, _ in rows)
+    assert video.frames_decoded == 0

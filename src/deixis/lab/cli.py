@@ -3,18 +3,27 @@
 import json
 import os
 import sys
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-app = typer.Typer(no_args_is_help=True, help="Worlds with exact truth, and the training of nano.")
-bench = typer.Typer(no_args_is_help=True, help="Measured accuracy.")
+from deixis.errors import OptionError
+from deixis.lab.long_command import long_command
+from deixis.lab.space_command import space_command
+from deixis.lab.speed.command import speed_command
 
-WorldOption = Annotated[str, typer.Option(help="primitives or desk")]
+app = typer.Typer(no_args_is_help=True, help="Worlds with exact truth, and the training of nano.")
+bench = typer.Typer(no_args_is_help=True, help="Measured accuracy and speed.")
+bench.command("space")(space_command)
+bench.command("long")(long_command)
+bench.command("speed")(speed_command)
+
+WorldOption = Annotated[str, typer.Option(help="primitives, desk or video")]
 CountOption = Annotated[int, typer.Option(min=1, help="number of pictures")]
 SeedOption = Annotated[int, typer.Option(min=0, help="same seed, same pictures")]
 SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels")]
@@ -38,21 +47,24 @@ def _progress() -> Progress:
 
 @app.command("make")
 def make_command(
-    out: Annotated[Path, typer.Option(file_okay=False, help="folder for 000000.png … and truth.jsonl")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="folder for 000000.png (or .mp4) … and truth.jsonl")],
     world: WorldOption = "desk",
     count: CountOption = 10,
     seed: SeedOption = 0,
     size: SizeOption = "640x480",
 ) -> None:
-    """Render pictures with their exact truth and questions."""
-    from deixis.lab.make import make, parse_size
+    """Render pictures (or, of the world video, videos) with their exact truth and questions."""
+    from deixis.lab import make as pictures
+    from deixis.lab.video import make as videos
+    from deixis.lab.video.clip import WORLD
 
-    pixels = parse_size(size)
+    pixels = pictures.parse_size(size)
+    writing = videos.make(seed, count, pixels, out) if world == WORLD else pictures.make(world, seed, count, pixels, out)
     with _progress() as progress:
         task = progress.add_task(f"{world} {size}", total=count)
-        for done in make(world, seed, count, pixels, out):
+        for done in writing:
             progress.update(task, completed=done)
-    Console().print(f"{count} pictures and truth.jsonl in {out}")
+    Console().print(f"{count} {'videos' if world == WORLD else 'pictures'} and truth.jsonl in {out}")
 
 
 @app.command("tokenizer")
@@ -116,41 +128,63 @@ def calibrate_command(
     readings: Annotated[
         list[Path] | None, typer.Option(dir_okay=False, help="JSON lines: what they hold is not asked again, the first grows")
     ] = None,
+    part: Annotated[
+        Literal["both", "claims", "space"],
+        typer.Option(help="what readings of a claim are worth, how far 3D boxes are off, or both; what is not learned is kept"),
+    ] = "both",
 ) -> None:
     """Learn on pictures with known truth what a model's confidence is worth, and write calibration.json."""
     import contextlib
+    from dataclasses import replace
 
     from deixis.backends import resolve_model
     from deixis.lab.calibrate import collected, fitted, provenance, read_rows
+    from deixis.lab.calibrate_space import fitted_doubt, located
     from deixis.lab.make import parse_size
     from deixis.lab.worlds import load_world
     from deixis.spatial import Deixis
-    from deixis.spatial.checking.calibration import FILE
+    from deixis.spatial.checking.calibration import FILE, calibration_in
 
     worlds, pixels = world or ["desk", "primitives"], parse_size(size)
     for name in worlds:
         load_world(name)
+    holds = {"claims": "claims", "space": "things"}  # by part, what its rows have
+    parts = list(holds) if part == "both" else [part]
     session = Deixis(resolve_model(model))
     made = provenance(session.backend.card, worlds, count, seed, size)
+    calibration = kept = calibration_in(out, made["weights"])
+    if "claims" not in parts and not kept.fitted:
+        raise OptionError(f"{out} holds no calibration of these weights to add to: learn both parts")
     rows = [row for path in readings or () if path.exists() for row in read_rows(path, made["weights"])]
     with contextlib.ExitStack() as opened:
         progress = opened.enter_context(_progress())
         lines = opened.enter_context(readings[0].open("a", encoding="utf-8")) if readings else None
-        for name in worlds:
-            done = {row["index"] for row in rows if (row["world"], row["seed"]) == (name, seed)}
+        for learned, name in product(parts, worlds):
+            done = {row["index"] for row in rows if (row["world"], row["seed"]) == (name, seed) and holds[learned] in row}
             first = max(done, default=-1) + 1
-            task = progress.add_task(name, total=count, completed=first)
-            for found in collected(session, name, seed, count - first, pixels, first):
+            task = progress.add_task(f"{learned}, {name}", total=count, completed=first)
+            collect = located if learned == "space" else collected
+            for found in collect(session, name, seed, count - first, pixels, first):
                 rows += found
                 progress.advance(task)
                 if lines is not None:
                     lines.writelines(json.dumps({**row, "weights": made["weights"]}) + "\n" for row in found)
                     lines.flush()
     wanted = [row for row in rows if row["world"] in worlds and row["seed"] == seed and row["index"] < count]
-    calibration = fitted(wanted, made)
+    weighed, things = ([row for row in wanted if holds[learned] in row] for learned in ("claims", "space"))
+    if "claims" in parts:
+        calibration = fitted(weighed, made)
+    if "space" in parts:
+        told = made | {"command": f"{made['command']} --part space"}
+        calibration = replace(calibration, space=fitted_doubt(things, told))
+    else:
+        calibration = replace(calibration, space=kept.space)
     out.mkdir(parents=True, exist_ok=True)
-    (out / FILE).write_text(json.dumps(calibration.to_json(), indent=1) + "\n", encoding="utf-8")
-    Console().print(f"{len(wanted)} questions weighed; {out / FILE}")
+    draft = out / f".{FILE}.{os.getpid()}"  # whole or not at all: a checkpoint in use never has half a file beside it
+    draft.write_text(json.dumps(calibration.to_json(), indent=1) + "\n", encoding="utf-8")
+    draft.replace(out / FILE)
+    learned_from = calibration.space.made.get("pairs", "too few")
+    Console().print(f"{len(weighed)} questions weighed, {learned_from} pairs of things located; {out / FILE}")
 
 
 @bench.command("verified")
@@ -232,19 +266,25 @@ def _show_verified(console: Console, result: dict[str, Any]) -> None:
 @bench.command("accuracy")
 def accuracy_command(
     world: WorldOption = "desk",
-    count: CountOption = 500,
-    seed: SeedOption = 900001,
+    count: Annotated[int | None, typer.Option(min=1, help="pictures (default 500) or videos (default 100)")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="default 900001, of videos 940001")] = None,
     size: SizeOption = "640x480",
     model: Annotated[str, typer.Option("--model", help="which model to ask")] = "nano",
+    detections: Annotated[str, typer.Option(help="of videos: truth (measures the memory alone) or model")] = "truth",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Ask a model about pictures that it has never seen; a table per kind."""
+    """Ask a model about pictures that it has never seen (or a memory about videos); a table per kind."""
     from deixis.backends import resolve_model
     from deixis.lab.bench import report, scored
     from deixis.lab.make import parse_size
+    from deixis.lab.video.clip import WORLD
     from deixis.lab.worlds import load_world
 
     pixels = parse_size(size)
+    if world == WORLD:
+        _video_accuracy(count or 100, 940001 if seed is None else seed, pixels, model, detections, as_json)
+        return
+    count, seed = count or 500, 900001 if seed is None else seed
     load_world(world)
     backend = resolve_model(model)
     scores = []
@@ -263,3 +303,36 @@ def accuracy_command(
         for kind, row in rows.items():
             shown.add_row(kind, str(row["n"]), "  ".join(f"{k} {v}" for k, v in row.items() if k != "n"))
         console.print(shown)
+
+
+def _video_accuracy(count: int, seed: int, pixels: tuple[int, int], model: str, detections: str, as_json: bool) -> None:
+    """The memory's table: with the truth's boxes (small, ids only) or with a model's own."""
+    from deixis.backends import resolve_model
+    from deixis.errors import OptionError
+    from deixis.lab.bench_video import ModelDetector, scored, table
+    from deixis.lab.video.case import BENCH_SIZE
+    from deixis.lab.video.watched import perfect
+    from deixis.spatial import Deixis
+
+    if detections not in ("truth", "model"):
+        raise OptionError(f"detections is {detections!r}; choose truth or model")
+    session = Deixis(resolve_model(model)) if detections == "model" else None
+    detector = None if session is None else ModelDetector(session)
+    scores: list[dict[str, Any]] = []
+    with _progress() as progress:
+        task = progress.add_task(f"video seed {seed}", total=count)
+        for found in scored(seed, count, detector or perfect, size=pixels if detector else BENCH_SIZE):
+            scores += found
+            progress.advance(task)
+    if detector is not None:
+        detector.close()
+    by = "truth" if session is None else session.backend.card.name
+    kinds = table(scores)
+    if as_json:
+        result = {"world": "video", "seed": seed, "count": count, "detections": by, "kinds": kinds}
+        sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
+        return
+    shown = Table("measure", "n", "measured", title=f"video, seed {seed}, {count} clips, boxes: {by}")
+    for kind, row in kinds.items():
+        shown.add_row(kind, str(row["n"]), "  ".join(f"{k} {v}" for k, v in row.items() if k != "n" and v is not None))
+    Console().print(shown)

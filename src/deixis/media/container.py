@@ -7,7 +7,7 @@ PyAV is imported on first use.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -181,6 +181,21 @@ class ContainerReader:
                 return True
             # Nothing there (cut off), or a keyframe that is shown later than it is stored.
             back_s = back_s * 4 or 1.0
+
+    def sizes(self) -> Iterator[tuple[float, int, bool]]:
+        """See `Stored.sizes`; ends where the file breaks off. Do not read frames from the same reader."""
+        import av
+
+        packets = self._container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                return  # reading the frames notes it
+            if packet is None:
+                return
+            if packet.size and packet.pts is not None and not packet.is_corrupt:
+                yield packet.pts * self._tick_s, packet.size, packet.is_keyframe
 
     def close(self) -> None:
         """Release the file and the decoder."""

@@ -5,8 +5,9 @@ Knows no container and no camera: `container` and `live` implement it, `sampling
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,3 +99,11 @@ class FrameReader(Protocol):
         """Go to a keyframe at or before `time_s`, if one lies ahead and that saves decoding. Whether it moved."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """A reader of something encoded: what each frame cost to write down says where something happens, before any is decoded."""
+
+    def sizes(self) -> Iterator[tuple[float, int, bool]]:
+        """Time, bytes, and whether it is stored whole, of each frame from where the reader stands, in the order of storage."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deixis.errors import OptionError, VideoError
 from deixis.media.picture import MIN_SIDE_PX
-from deixis.media.reader import FrameReader, Problems, Still, VideoInfo, VideoProblem
+from deixis.media.reader import FrameReader, Problems, Still, Stored, VideoInfo, VideoProblem
 from deixis.media.sampling import at_rate, at_times, every, scene_changes, shown_size, thinned
 
 _TICK_S = 0.001  # at the very end nothing is shown any more
@@ -135,6 +135,19 @@ class Video:
         if count is not None:
             return self._given(_once(self._even_times(count, first_s, last_s)), max_side, max_pixels)
         return self._given(self._chooser(fps, scene_changes, first_s, last_s), max_side, max_pixels, keyframes=keyframes)
+
+    def sizes(self) -> Iterator[tuple[float, int, bool]]:
+        """Time, bytes and whether it is a keyframe, of each frame of a file as it is stored, without decoding any; of a source
+        that is no file, nothing. Where much is written, much changes.
+        """
+        if self.info.live:
+            return
+        reader = self._reader(False)
+        try:
+            if isinstance(reader, Stored):
+                yield from reader.sizes()
+        finally:
+            reader.close()
 
     def close(self) -> None:
         """Let go of a live source; files are open only while frames are read."""

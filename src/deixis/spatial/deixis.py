@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
 
 from deixis.backends import Backend, Completion, resolve_model, tokens_under
 from deixis.media import Picture, PictureSource
@@ -24,6 +25,11 @@ from deixis.spatial.places import placing, whereabouts
 from deixis.spatial.places.in_space import answer_in_space
 from deixis.spatial.run import CameraLike, Run, load_picture_of
 from deixis.spatial.scene import EVERYTHING, Scene, scene_of
+
+if TYPE_CHECKING:
+    from deixis.media import VideoSource
+    from deixis.spatial.video.watch import WatchOptions
+    from deixis.spatial.video.watch_answer import WatchAnswer
 
 UNCALIBRATED_NOTE: Mapping[Language, str] = {
     "en": "confidence is not calibrated for this model",
@@ -155,6 +161,14 @@ class Deixis:
         """Everything in the picture with 2D and 3D boxes, pairwise relations, supports and the camera; labels in `language`."""
         loaded = load_picture_of(picture)
         return scene_of(loaded, self.locate(loaded, EVERYTHING[language], three_d=True, camera=camera))
+
+    def watch(
+        self, source: VideoSource, question: str, camera: CameraLike | None = None, **options: Unpack[WatchOptions]
+    ) -> WatchAnswer:
+        """Answer a question about a video; see `deixis.spatial.video.watch.watch` for the options."""
+        from deixis.spatial.video.watch import watch  # which asks this class, and so stands below it
+
+        return watch(self, source, question, camera, **options)
 
     def _asked_again(self, run: Run, objects: tuple[FoundObject, ...], reading: Reading) -> tuple[FoundObject, ...]:
         """Objects left without a 3D box, asked for by their own label (measured on nano: that fills two gaps of three)."""

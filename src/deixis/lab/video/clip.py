@@ -79,7 +79,7 @@ def clip_of(
     opener = first or OPENERS[index % len(OPENERS)]
     rng = np.random.default_rng([seed, index])
     while True:
-        director, floor_m, bounce = _set_up(rng, opener, MOVES[int(rng.integers(len(MOVES)))], size, seconds)
+        director, floor_m, bounce = set_up(rng, opener, MOVES[int(rng.integers(len(MOVES)))], size, seconds)
         if _play(director, opener, seconds):
             break
     poses = [director.stage.pose(i) for i in range(len(director.things))]
@@ -89,7 +89,7 @@ def clip_of(
     return Clip(seed, index, scene, furnished_room(scene, rng), director.camera, motion, tuple(director.deeds), bounce)
 
 
-def _set_up(
+def set_up(
     rng: np.random.Generator, opener: str, move: str, size: tuple[int, int], seconds: float
 ) -> tuple[Director, float, float]:
     """The table laid, the camera placed, nothing begun."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deixis.geometry import Vec3
-from deixis.geometry.trajectory import Forecast, across, forecast
+from deixis.geometry.forecasting import Forecast, across, forecast
 from deixis.lab.scene import View
 from deixis.lab.thing import Thing
 from deixis.lab.video.camera_path import drawn_path, projected

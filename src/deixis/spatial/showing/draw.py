@@ -42,7 +42,7 @@ _FOOTER, _SOFT = (24, 26, 31), (176, 182, 194, 255)
 _SMALL_PX = 2_000_000  # pictures up to here are drawn at twice their size and reduced, for smooth edges
 
 
-class _Sheet:
+class Sheet:
     """A transparent sheet over a picture; everything is drawn in the picture's pixels."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -69,7 +69,7 @@ class _Sheet:
 
 def draw_answer(picture: Picture, answer: Answer) -> Image.Image:
     """The picture with the answer's objects and relations, and the question and verdict below it."""
-    sheet = _Sheet(picture.width, picture.height)
+    sheet = Sheet(picture.width, picture.height)
     for place in reversed(answer.places):  # the best one on top
         _place(sheet, place, best=place is answer.places[0])
     for claim in answer.claims:
@@ -92,7 +92,7 @@ def _spoken(claim: Claim, language: Language) -> str:
 
 def draw_locate(picture: Picture, found: LocateAnswer) -> Image.Image:
     """The picture with every object that was located."""
-    sheet = _Sheet(picture.width, picture.height)
+    sheet = Sheet(picture.width, picture.height)
     _objects(sheet, found.objects, found.camera)
     count = len(found.objects)
     text = {"en": f"{count} found" if count else "absent", "zh": f"找到{count}个" if count else "没有"}[found.language]
@@ -104,16 +104,16 @@ def missing_letters(answer: Answer | LocateAnswer) -> str:
     return missing("".join(item.label for item in answer.objects))
 
 
-def _objects(sheet: _Sheet, objects: Sequence[FoundObject], camera: Camera, clear: Sequence[BoxPx] = ()) -> None:
+def _objects(sheet: Sheet, objects: Sequence[FoundObject], camera: Camera, clear: Sequence[BoxPx] = ()) -> None:
     """Every object; labels keep off one another and off what is to stay `clear`."""
     for i, item in enumerate(objects):
         color = PALETTE[i % len(PALETTE)]
         if item.box_3d is not None:
             _wireframe(sheet, item.box_3d, camera, color)
-        _frame(sheet, item.box_px, color)
+        framed(sheet, item.box_px, color)
     taken: list[BoxPx] = list(clear)
     for i, item in enumerate(objects):
-        _plate(sheet, _caption(i, item), item.box_px, PALETTE[i % len(PALETTE)], taken, [o.box_px for o in objects])
+        labelled(sheet, _caption(i, item), item.box_px, PALETTE[i % len(PALETTE)], taken, [o.box_px for o in objects])
 
 
 def _caption(i: int, item: FoundObject) -> str:
@@ -122,7 +122,7 @@ def _caption(i: int, item: FoundObject) -> str:
     return label if item.depth_m is None else f"{label}  {item.depth_m:.2f} m"
 
 
-def _frame(sheet: _Sheet, box: BoxPx, color: tuple[int, int, int]) -> None:
+def framed(sheet: Sheet, box: BoxPx, color: tuple[int, int, int]) -> None:
     """A box in colour with a dark hairline on both sides, so that it shows on any ground."""
     inset = sheet.line_px / 2
     x1, y1, x2, y2 = box
@@ -134,7 +134,7 @@ def _frame(sheet: _Sheet, box: BoxPx, color: tuple[int, int, int]) -> None:
     sheet.lines(corners, (*color, 255), sheet.line_px)
 
 
-def _wireframe(sheet: _Sheet, box: Box3D, camera: Camera, color: tuple[int, int, int]) -> None:
+def _wireframe(sheet: Sheet, box: Box3D, camera: Camera, color: tuple[int, int, int]) -> None:
     corners = box.corners_m()
     if float(corners[:, 2].min()) < 0.01:
         return  # reaches behind the camera: its 2D box still shows it
@@ -145,7 +145,7 @@ def _wireframe(sheet: _Sheet, box: Box3D, camera: Camera, color: tuple[int, int,
                 sheet.lines([at[a], at[b]], (*color, 150), sheet.line_px * 0.5)
 
 
-def _place(sheet: _Sheet, place: Place, best: bool) -> None:
+def _place(sheet: Sheet, place: Place, best: bool) -> None:
     """Where a thing would stand: its footprint on the surface, and a pin in the middle; green where there is room."""
     color = _AGREES if place.probability >= SURE else _DISAGREES if place.probability <= NOT_AT_ALL else _UNDECIDED
     strength = 1.0 if best else 0.5
@@ -168,7 +168,9 @@ def _around(place: Place) -> BoxPx:
     return x1, y1, x2, y2
 
 
-def _plate(sheet: _Sheet, text: str, box: BoxPx, color: tuple[int, int, int], taken: list[BoxPx], boxes: Sequence[BoxPx]) -> None:
+def labelled(
+    sheet: Sheet, text: str, box: BoxPx, color: tuple[int, int, int], taken: list[BoxPx], boxes: Sequence[BoxPx]
+) -> None:
     """A label on a plate of the box's colour, where it covers other labels and boxes least."""
     pad = sheet.letters.size / sheet.factor * 0.3
     width = sheet.letters.width(text) / sheet.factor + 2 * pad
@@ -214,7 +216,7 @@ def _shared(a: BoxPx, b: BoxPx) -> float:
     return across * down / max((a[2] - a[0]) * (a[3] - a[1]), 1e-9)
 
 
-def _arrows(sheet: _Sheet, claim: Claim, objects: Sequence[FoundObject]) -> None:
+def _arrows(sheet: Sheet, claim: Claim, objects: Sequence[FoundObject]) -> None:
     """From the subject to what it is related to: green where geometry agrees, red where not, grey where it cannot tell."""
     if claim.subject is None or not claim.others:
         return
@@ -223,7 +225,7 @@ def _arrows(sheet: _Sheet, claim: Claim, objects: Sequence[FoundObject]) -> None
         _arrow(sheet, objects[claim.subject].box_px, objects[other].box_px, color)
 
 
-def _arrow(sheet: _Sheet, start: BoxPx, end: BoxPx, color: tuple[int, int, int]) -> None:
+def _arrow(sheet: Sheet, start: BoxPx, end: BoxPx, color: tuple[int, int, int]) -> None:
     (x1, y1), (x2, y2) = _middle(start), _middle(end)
     length = math.hypot(x2 - x1, y2 - y1)
     if length < 1:

@@ -30,11 +30,16 @@ def save_picture(image: Image.Image, path: Path | str) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             image.save(file, FORMATS[path.suffix.lower()], quality=92)
-        Path(draft).chmod(0o666 & ~_umask())
-        Path(draft).replace(path)
+        readable(Path(draft)).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def readable(draft: Path) -> Path:
+    """A temporary file given the rights that the user's other files have."""
+    draft.chmod(0o666 & ~_umask())
+    return draft
 
 
 def _umask() -> int:
