@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deixis.errors import GeometryError
-from deixis.geometry.trajectory import GRAVITY_M_S2, across, fit_trajectory, forecast
+from deixis.geometry.forecasting import across, forecast
+from deixis.geometry.trajectory import GRAVITY_M_S2, fit_trajectory
 
 UP = (0.0, 0.0, 1.0)
 NOISE_M = 0.004
@@ -141,3 +142,17 @@ def test_samples_that_are_none_are_refused(times: list[float], places: np.ndarra
 def test_a_horizon_must_lie_ahead() -> None:
     with pytest.raises(GeometryError, match="horizon"):
         forecast([0.0, 1.0], np.zeros((2, 3)), 0.0, UP)
+
+
+@pytest.mark.parametrize("restitution", [0.0, 0.7])
+def test_what_falls_or_bounces_lands_where_it_meets_the_floor(restitution: float) -> None:
+    t = np.arange(0, 0.25 if restitution == 0 else 0.6, 0.04)
+    touch = math.sqrt(2 * 0.6 / GRAVITY_M_S2)  # from 0.6 m above the floor
+    again = touch * (1 + 2 * restitution)
+    rise = restitution * GRAVITY_M_S2 * touch
+    height = np.where(t < touch, 0.6 - GRAVITY_M_S2 / 2 * t**2, rise * (t - touch) - GRAVITY_M_S2 / 2 * (t - touch) ** 2)
+    places = np.column_stack([0.3 * t, -height, np.ones_like(t)])
+    told = forecast(t.tolist(), places, 1.5, floor_m=0.0, noise_m=0.001)
+    assert told.events[0].kind == "lands"
+    assert told.events[0].time_s == pytest.approx(again if restitution else touch, abs=0.02)
+    assert min(-y for _, y, _ in told.places_m) > -0.01, "nothing goes through the floor"

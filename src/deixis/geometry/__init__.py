@@ -22,6 +22,7 @@ from deixis.geometry.boxes import (
 )
 from deixis.geometry.camera import Camera, CameraJson, CameraSource
 from deixis.geometry.distance import Sight, closest_points_m, distance_m, line_of_sight, nearest_point_m
+from deixis.geometry.forecasting import Forecast, PredictedEvent, forecast
 from deixis.geometry.frame_relations import FRAME_RELATIONS, FrameRelation, margin_in
 from deixis.geometry.frames import CAMERA_UP, Frame, FrontAxis, front_of
 from deixis.geometry.ground import GroundPlane, lifted_box, lifted_point_m
@@ -30,7 +31,7 @@ from deixis.geometry.occlusion import Visibility, front_to_back, visibility_of_b
 from deixis.geometry.polygons import convex_hull, polygon_contains, polygon_iou
 from deixis.geometry.relations import RELATIONS, Located, Margin, MarginUnit, Relation, margin
 from deixis.geometry.sensors import FORMAT_WIDTH_MM, sensor_width_mm
-from deixis.geometry.trajectory import Forecast, PredictedEvent, Trajectory, fit_trajectory, forecast
+from deixis.geometry.trajectory import Trajectory, fit_trajectory
 from deixis.geometry.viewpoint import AzimuthClass, ViewClass, Viewpoint, azimuth_class, azimuth_deg, vanishing_point
 from deixis.geometry.views import View, padded_to_aspect, tiles
 from deixis.geometry.virtual_camera import VirtualCamera

@@ -1,4 +1,4 @@
-"""From places over time to how a thing moves and where it will be: rolling, sliding, falling, bouncing, steady, at rest.
+"""From places over time to how a thing moves: rolling, sliding, falling, bouncing, steady, at rest.
 
 Knows points in metres with times in seconds, gravity, and a floor. Does not know pictures or what the thing is. Each model is
 fitted by least squares, and the one with the best penalised likelihood (BIC) is chosen; how far fits to parts of the samples
@@ -9,9 +9,9 @@ x(t) = x₀ + v₀t + gt²/2 in flight, restitution e at each bounce.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,23 +20,20 @@ from deixis.errors import GeometryError
 from deixis.geometry.box3d import Vec3
 
 __all__ = [
-    "FORECAST_STEP_S",
     "GRAVITY_M_S2",
-    "Forecast",
     "MotionKind",
-    "PredictedEvent",
     "Trajectory",
     "fit_trajectory",
-    "forecast",
+    "vec3",
 ]
 
 Array = NDArray[np.float64]
 MotionKind = Literal["at_rest", "steady", "rolling", "sliding", "falling", "bouncing"]
 
 GRAVITY_M_S2 = 9.81
-FORECAST_STEP_S = 0.1
 _ROLLS_BELOW = 0.12  # friction coefficients: what slows down less than this rolls, what slows down more slides
 _LEAST_NOISE_M = 0.0005
+_LEAST_HOP_M_S, _MOST_BOUNCES = 0.02, 60  # slower, or after so many, it hops no more
 _NEAR_FLOOR_M = 0.08  # lower than this, it is on the floor or about to be
 
 
@@ -76,6 +73,14 @@ class Trajectory:
             return self.start_s
         return self.start_s + speed / self.deceleration_m_s2 if self.deceleration_m_s2 > 1e-9 else None
 
+    @property
+    def lands_s(self) -> float | None:
+        """When it next touches the floor after `end_s`, or None where the model knows no floor or does not come down."""
+        if self.kind not in ("falling", "bouncing") or self.floor_m is None:
+            return None
+        touches = (self.start_s + after for after in _touches(_Numbers.of(self)))
+        return next((time_s for time_s in touches if time_s > self.end_s), None)
+
     def sigma_m(self, times_s: ArrayLike) -> Array:
         """One standard deviation of the place (n,) at each time, from the fit's covariance alone."""
         t = np.atleast_1d(np.asarray(times_s, np.float64)) - self.start_s
@@ -87,43 +92,6 @@ class Trajectory:
         spread = np.einsum("nip,pq,niq->n", jacobian, covariance, jacobian) / 3
         sigma: Array = np.sqrt(np.maximum(spread, 0))
         return sigma
-
-
-@dataclass(frozen=True)
-class PredictedEvent:
-    """What will happen: kind "stops", "falls_off", "hits", "leaves_view" or "lands", when, where, and with what."""
-
-    kind: Literal["stops", "falls_off", "hits", "leaves_view", "lands"]
-    time_s: float
-    place_m: Vec3
-    other: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As in `forecast`'s JSON."""
-        return {"kind": self.kind, "time_s": round(self.time_s, 3), "place_m": _rounded(self.place_m), "with": self.other or None}
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Where it will be, how surely, and what happens first."""
-
-    trajectory: Trajectory
-    times_s: tuple[float, ...]
-    places_m: tuple[Vec3, ...]
-    radius_m: tuple[float, ...]  # of a tube that holds the place with 90%
-    events: tuple[PredictedEvent, ...]
-    confidence: float
-
-    def to_json(self) -> dict[str, Any]:
-        """`trajectory_3d`, `predicted_event` (the first, or null), `confidence`; and the model and the tube."""
-        return {
-            "trajectory_3d": [_rounded(place) for place in self.places_m],
-            "times_s": [round(t, 3) for t in self.times_s],
-            "radius_m": [round(r, 4) for r in self.radius_m],
-            "predicted_event": self.events[0].to_json() if self.events else None,
-            "confidence": round(self.confidence, 3),
-            "model": self.trajectory.kind,
-        }
 
 
 @dataclass(frozen=True)
@@ -173,7 +141,7 @@ def fit_trajectory(
         fits += _fit_flight(t, places, direction, floor_m, noise_m)
     kind, numbers, noise, bic, covariance = min(fits, key=lambda fit: fit[3])
     return Trajectory(
-        kind, start, float(times[-1]), _vec(numbers.place), _vec(numbers.velocity), _vec(direction), numbers.deceleration,
+        kind, start, float(times[-1]), vec3(numbers.place), vec3(numbers.velocity), vec3(direction), numbers.deceleration,
         numbers.gravity, numbers.restitution, numbers.floor, noise, bic, tuple(tuple(row) for row in covariance.tolist()),
     )  # fmt: skip
 
@@ -243,7 +211,7 @@ def _fit_flight(t: Array, places: Array, up: Array, floor: float | None, known: 
     """Free fall with known gravity; with a floor also bounces, whose restitution is searched on a grid and refined."""
     fall = -0.5 * GRAVITY_M_S2 * t[:, None] ** 2 * up
     place, velocity = _line(t, places - fall)
-    numbers = _Numbers(place, velocity, up, gravity=GRAVITY_M_S2)
+    numbers = _Numbers(place, velocity, up, gravity=GRAVITY_M_S2, floor=floor)
     fits = [_scored("falling", numbers, t, places, 6, known, 6)]
     if floor is None:
         return fits
@@ -303,7 +271,23 @@ def _places(numbers: _Numbers, kind: MotionKind, t: Array) -> Array:
         clipped = np.minimum(t, speed / max(numbers.deceleration, 1e-9))
         way = speed * clipped - 0.5 * numbers.deceleration * clipped**2
         return np.asarray(numbers.place + way[:, None] * numbers.velocity / speed)
+    if kind == "falling" and numbers.floor is not None:  # what the blow does to it nothing tells: it lies where it lands
+        moving = np.minimum(moving, next(_touches(numbers)))
     return np.asarray(numbers.place + numbers.velocity * moving - 0.5 * numbers.gravity * moving**2 * numbers.up)
+
+
+def _touches(numbers: _Numbers) -> Iterator[float]:
+    """When it touches the floor, in seconds after the start, until it hops no more."""
+    assert numbers.floor is not None
+    height, rise = float(numbers.place @ numbers.up) - numbers.floor, float(numbers.velocity @ numbers.up)
+    now = 0.0
+    for _ in range(_MOST_BOUNCES):
+        flight = (rise + math.sqrt(max(rise**2 + 2 * numbers.gravity * max(height, 0.0), 0.0))) / numbers.gravity
+        now += flight
+        yield now
+        height, rise = 0.0, numbers.restitution * (numbers.gravity * flight - rise)
+        if rise < _LEAST_HOP_M_S:
+            return
 
 
 def _bounced(numbers: _Numbers, t: Array) -> Array:
@@ -314,7 +298,7 @@ def _bounced(numbers: _Numbers, t: Array) -> Array:
     across, drift = numbers.place - (numbers.place @ up) * up, numbers.velocity - rise * up
     heights, began = np.empty_like(t), 0.0
     left = np.ones(len(t), bool)
-    for _ in range(60):
+    for _ in range(_MOST_BOUNCES):
         inside = max(rise**2 + 2 * g * max(height, 0.0), 0.0)
         flight = (rise + math.sqrt(inside)) / g
         within = left & (t < began + flight)
@@ -322,7 +306,7 @@ def _bounced(numbers: _Numbers, t: Array) -> Array:
         heights[within] = height + rise * tau - 0.5 * g * tau**2
         left &= ~within
         began, height, rise = began + flight, 0.0, numbers.restitution * (g * flight - rise)
-        if not left.any() or rise < 0.02:
+        if not left.any() or rise < _LEAST_HOP_M_S:
             break
     heights[left] = 0.0
     return np.asarray(across + drift * t[:, None] + (heights + numbers.floor)[:, None] * up)
@@ -351,99 +335,7 @@ def _jacobian(numbers: _Numbers, kind: MotionKind, t: Array, free: int) -> Array
     return np.stack(columns, axis=2) if columns else np.zeros((len(t), 3, 0))
 
 
-def forecast(
-    times_s: Sequence[float],
-    places_m: ArrayLike,
-    horizon_s: float = 2.0,
-    up: Vec3 = (0.0, -1.0, 0.0),
-    floor_m: float | None = None,
-    noise_m: float | None = None,
-    obstacles: Mapping[str, tuple[Vec3, Vec3]] | None = None,
-    support: Sequence[tuple[float, float]] | None = None,
-    view: Any = None,
-    radius_m: float = 0.0,
-) -> Forecast:
-    """Fits, looks `horizon_s` ahead, and says what happens on the way.
-
-    `obstacles`: name → the lowest and highest corner of a box along the axes. `support`: corners of the convex polygon that it
-    stands on, along the two axes of `across(up)`. `view(place) → bool`: whether the camera sees it. `radius_m`: the thing's.
-    """
-    if not (math.isfinite(horizon_s) and horizon_s > 0):
-        raise GeometryError(f"horizon is {horizon_s} s; expected a positive number")
-    times, places = np.asarray(times_s, np.float64), np.asarray(places_m, np.float64)
-    fitted = fit_trajectory(times_s, places_m, up, floor_m, noise_m)
-    ahead = fitted.end_s + np.arange(0, horizon_s + 1e-9, FORECAST_STEP_S)
-    way = fitted.at(ahead)
-    # The same samples without their oldest half, and without the newest: where the answers differ the model is in doubt.
-    spread = np.zeros(len(ahead))
-    for part in (slice(len(times) // 3, None), slice(None, -1)):
-        if len(times[part]) >= 3:
-            other = fit_trajectory(times[part].tolist(), places[part], up, floor_m, noise_m)
-            spread = np.maximum(spread, np.linalg.norm(other.at(ahead) - way, axis=1))
-    radius = 2.5 * np.sqrt(fitted.sigma_m(ahead) ** 2 + (0.5 * spread) ** 2 + fitted.noise_m**2)  # 90% of three axes
-    events = _events(fitted, float(ahead[-1]), obstacles or {}, support, view, radius_m)
-    moved = float(np.linalg.norm(way[-1] - way[0]))
-    confidence = 1 / (1 + float(radius[-1]) / max(moved, 0.1))
-    return Forecast(
-        fitted, tuple(ahead.tolist()), tuple(_vec(p) for p in way), tuple(radius.tolist()), tuple(events), min(0.99, confidence)
-    )
-
-
-def across(up: Vec3) -> tuple[Vec3, Vec3]:
-    """Two unit vectors across `up`: the axes of a support polygon."""
-    vertical = np.array(up)
-    first = np.cross(vertical, [0.0, 0.0, 1.0] if abs(vertical[2]) < 0.9 else [1.0, 0.0, 0.0])
-    first /= np.linalg.norm(first)
-    return _vec(first), _vec(np.cross(vertical, first))
-
-
-def _events(
-    fitted: Trajectory,
-    until_s: float,
-    obstacles: Mapping[str, tuple[Vec3, Vec3]],
-    support: Sequence[tuple[float, float]] | None,
-    view: Any,
-    radius_m: float,
-) -> list[PredictedEvent]:
-    """In order of time, each kind once."""
-    fine = np.linspace(fitted.end_s, until_s, max(2, int((until_s - fitted.end_s) / 0.01)))
-    way = fitted.at(fine)
-    found: list[PredictedEvent] = []
-
-    def first(kind: Any, holds: NDArray[np.bool_], other: str = "") -> None:
-        if holds.any() and not holds[0]:
-            k = int(np.argmax(holds))
-            found.append(PredictedEvent(kind, float(fine[k]), _vec(way[k]), other))
-
-    for name, (low, high) in obstacles.items():
-        gap = np.linalg.norm(np.maximum(np.maximum(np.array(low) - way, way - np.array(high)), 0), axis=1)
-        first("hits", gap <= radius_m, name)
-    if support is not None:
-        axes = np.array(across(fitted.up))
-        first("falls_off", ~_within(way @ axes.T, np.array(support, np.float64)))
-    if view is not None:
-        first("leaves_view", np.array([not view(_vec(place)) for place in way]))
-    if fitted.kind == "falling" and fitted.floor_m is not None:
-        first("lands", way @ np.array(fitted.up) <= fitted.floor_m)
-    stop = fitted.stops_s
-    if stop is not None and fitted.end_s <= stop <= until_s:
-        found.append(PredictedEvent("stops", stop, _vec(fitted.at([stop])[0])))
-    found.sort(key=lambda event: event.time_s)
-    return found
-
-
-def _within(points: Array, polygon: Array) -> NDArray[np.bool_]:
-    """Which points (n, 2) lie in a convex polygon (k, 2) of either turn."""
-    edges = np.roll(polygon, -1, axis=0) - polygon
-    offsets = points[:, None] - polygon[None]
-    sides = edges[None, :, 0] * offsets[:, :, 1] - edges[None, :, 1] * offsets[:, :, 0]
-    return np.asarray((sides >= -1e-12).all(axis=1) | (sides <= 1e-12).all(axis=1))
-
-
-def _vec(values: Array) -> Vec3:
+def vec3(values: Array) -> Vec3:
+    """Three numbers as a tuple."""
     x, y, z = values.tolist()
     return x, y, z
-
-
-def _rounded(place: Vec3) -> list[float]:
-    return [round(value, 4) for value in place]

@@ -10,6 +10,7 @@ import pytest
 from deixis.errors import GeometryError, PictureError
 from deixis.spatial.video.camera_motion import STILL, fitted, shift_by_vote
 from deixis.spatial.video.detection import Detection, appearance_of
+from deixis.spatial.video.events import EventFinder
 from deixis.spatial.video.motion_model import ConstantVelocity
 from deixis.spatial.video.tracker import Changes, Tracker
 from tests.spatial.video.flat_world import HAPPENINGS, frame_truth, make_world
@@ -55,6 +56,31 @@ def test_what_vanishes_in_the_open_is_gone_since_it_was_last_seen() -> None:
     assert first_gone.time_s <= 1.4
     if first_gone.time_s > 1.0:
         assert [(r.id, r.state) for r in first_gone.revisions] == [(1, "gone")] and first_gone.revisions[0].since_s > 0.8
+
+
+def test_what_rolls_out_of_sight_behind_nothing_known_is_hidden_and_known_when_it_comes_back() -> None:
+    book = cup(100, label="book")
+    rolling = [[cup(300 + 20 * k), book] for k in range(8)]
+    hidden = [[book]] * 8
+    changes = steps(*rolling, *hidden, [cup(200, 420), book])
+    assert changes[15].things[1].sighting.state == "occluded" and changes[15].things[1].sighting.hidden_by is None
+    assert changes[-1].things[1].now and set(changes[-1].things) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("ways_px", "falls"),
+    [
+        ([0, 0, 0, 0, 25, 60, 60, 60], True),  # let go
+        ([-60, -60, -58, -50, -30, 10, 40, 50, 55, 55], False),  # set down by a hand
+        ([0, 0, 5, 50, 160, 160], True),  # ever faster
+    ],
+)
+def test_what_is_let_go_falls_and_what_is_set_down_does_not(ways_px: list[float], falls: bool) -> None:
+    finder, resting = EventFinder(), [cup(100, label="book"), cup(500, label="box"), cup(560, 100, label="pen")]
+    sideways = 15 if not falls else 0  # a hand carries it from elsewhere
+    frames = [[cup(300 + sideways * min(k, 4), 200 + y), *resting] for k, y in enumerate(ways_px)]
+    told = [event.kind for change in steps(*frames) for event in finder.update(change, SIZE)]
+    assert ("falls" in told) == falls and "moves" in told
 
 
 def test_one_missed_detection_is_a_slip_and_not_a_theft() -> None:

@@ -21,8 +21,8 @@ Array = NDArray[np.float64]
 NEVER = 1e6
 _GATE = 14.0  # a match less likely than this by itself is none
 # How likely a thing of each state turns up where nothing lets one expect it; the rest of the probability is where it is expected.
-_ANYWHERE: dict[State, float] = {"visible": 0.003, "occluded": 0.004, "out_of_view": 0.15, "gone": 0.6}
-_RETURNS: dict[State, float] = {"visible": 1.0, "occluded": 0.5, "out_of_view": 0.3, "gone": 0.1}  # in a frame
+_ANYWHERE: dict[State, float] = {"visible": 0.003, "occluded": 0.03, "out_of_view": 0.2, "gone": 0.6}
+_RETURNS: dict[State, float] = {"visible": 1.0, "occluded": 0.5, "out_of_view": 0.4, "gone": 0.2}  # in a frame
 _NEW, _NEW_AT_BORDER = 0.02, 0.25  # that a detection is a thing never seen before
 _OTHER_NOUN, _OTHER_ADJECTIVE = 6.5, 3.0  # the cost of a detector's changing its mind
 _COLOURS = 14.0  # cost of a whole Bhattacharyya distance; the same thing in other light is at 0.05 to 0.15
@@ -65,7 +65,8 @@ def match_cost(target: Target, detection: Detection, cut: Cut, frame_size: tuple
         cost += _COLOURS * max(0.0, distance - 0.03)
     if not placed or cost > _GATE + _MOST_FOR_PLACE:
         return cost
-    anywhere = _ANYWHERE[target.state]
+    # What slipped behind nobody knows what comes out anywhere.
+    anywhere = _ANYWHERE["gone" if target.state == "occluded" and target.hidden_by is None else target.state]
     middle = target.completed(detection.box_px, target.really_cut(detection.box_px, cut))
     sigma = 2 * target.sigma_px
     if target.guesses is not None:
@@ -87,13 +88,13 @@ def match_cost(target: Target, detection: Detection, cut: Cut, frame_size: tuple
 
 
 def shape_cost(target: Target, detection: Detection, cut: Cut) -> float:
-    """What an unexpected size costs: nothing where an edge may be cut, little where a thing may have turned."""
-    cost = 0.0
+    """What an unexpected size costs: nothing where an edge is or was cut, little where a thing may have turned or comes back."""
+    cost, most = 0.0, 2.0 if target.guesses is None else 1.0
     for axis in (0, 1):
         extent = max(detection.box_px[axis + 2] - detection.box_px[axis], 1.0)
         ratio = math.log(extent / max(float(target.size[axis]), 1.0))
-        if ratio > 0 or not (cut[axis] or cut[axis + 2]):
-            cost += min(0.5 * (ratio / 0.25) ** 2, 2.0)
+        if (ratio > 0 and not any(target.cut)) or not (ratio > 0 or cut[axis] or cut[axis + 2]):
+            cost += min(0.5 * (ratio / 0.25) ** 2, most)
     return cost
 
 
@@ -104,7 +105,8 @@ def birth_cost(detection: Detection, targets: Sequence[Target], frame_size: tupl
     x1, y1, x2, y2 = detection.box_px
     margin = 0.03 * max(frame_size)
     at_border = x1 < margin or y1 < margin or x2 > frame_size[0] - margin or y2 > frame_size[1] - margin
-    same = sum(label_cost(target.label, detection.label) == 0 for target in targets)
+    # One of that name that is lost speaks for its coming back, not for another one's coming.
+    same = sum(label_cost(target.label, detection.label) == 0 and target.guesses is None for target in targets)
     of_label = (same + 0.5) / (len(targets) + 10)
     colours = _COLOURS_OF_STRANGERS if detection.appearance else 0.0
     return colours - math.log(_NEW_AT_BORDER if at_border else _NEW) - math.log(of_label)

@@ -36,13 +36,17 @@ def shift_by_vote(before_px: ArrayLike, after_px: ArrayLike, alike: NDArray[np.b
     return np.column_stack([np.eye(2), np.median(shifts[close[best]], axis=0)])
 
 
-def fitted(before_px: ArrayLike, after_px: ArrayLike, diagonal_px: float, shift: Array = STILL) -> Array:
+def fitted(
+    before_px: ArrayLike, after_px: ArrayLike, diagonal_px: float, shift: Array = STILL, moved_before: bool = False
+) -> Array:
     """The affine map (2, 3) of pairs (n, 2), robust against those that move by themselves; `shift` where too few pairs bear it.
 
-    Held near a pure shift by a ridge, the more the fewer the pairs are.
+    Held near a pure shift by a ridge, the more the fewer the pairs are. A camera that `moved_before` goes on: two that agree are
+    enough, and it is followed however slow it gets.
     """
     before, after = np.asarray(before_px, np.float64).reshape(-1, 2), np.asarray(after_px, np.float64).reshape(-1, 2)
-    if len(before) < _FEWEST:
+    fewest = 2 if moved_before else _FEWEST
+    if len(before) < fewest:
         return shift
     noise = _NOISE * diagonal_px
     residual = after - before - shift[:, 2]
@@ -52,8 +56,13 @@ def fitted(before_px: ArrayLike, after_px: ArrayLike, diagonal_px: float, shift:
     # The median is right while more than half of the things stand still; those far from it move by themselves.
     middle = np.median(residual, axis=0)
     near = np.abs(residual - middle).max(axis=1) < 4 * noise
-    if near.sum() < max(_FEWEST, len(before) / 2):
+    if near.sum() < max(fewest, len(before) / 2):
         return shift
+    if near.sum() < _FEWEST:
+        together = residual[near]
+        if np.abs(together - together.mean(axis=0)).max() > 0.5 * noise:
+            return shift
+        return np.column_stack([np.eye(2), together.mean(axis=0) + shift[:, 2]])
     origin = before[near].mean(axis=0)
     points = np.column_stack([(before[near] - origin) / diagonal_px, np.ones(near.sum())])  # (k, 3)
     weights = np.ones(near.sum())
@@ -65,7 +74,7 @@ def fitted(before_px: ArrayLike, after_px: ArrayLike, diagonal_px: float, shift:
         error = np.linalg.norm(after[near] - before[near] - points @ solution, axis=1)
         weights = 1 / np.maximum(1.0, error / (0.5 * noise)) ** 2
     linear = np.eye(2) + solution[:2].T / diagonal_px
-    if np.abs(linear - np.eye(2)).max() < 0.002 and np.abs(solution[2]).max() < 0.25 * noise:
+    if np.abs(linear - np.eye(2)).max() < 0.002 and np.abs(solution[2]).max() < (0.1 if moved_before else 0.25) * noise:
         return STILL  # below what boxes can tell: sums of it over an hour would be a drift
     return np.column_stack([linear, solution[2] + origin - linear @ origin])
 

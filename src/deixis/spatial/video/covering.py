@@ -82,4 +82,4 @@ def depth_prior(behind: Mapping[str, Any], before: Mapping[str, Any], frame_heig
     """
     if behind["depth_m"] is not None and before["depth_m"] is not None:
         return float(np.clip((behind["depth_m"] - before["depth_m"]) / 0.05, -3, 3))
-    return float(np.clip((before["bottom_px"] - behind["bottom_px"]) / (0.05 * frame_height), -1, 1))
+    return float(np.clip((before["bottom_px"] - behind["bottom_px"]) / (0.05 * frame_height), -1.5, 1.5))

@@ -21,8 +21,13 @@ _STILL_S = 0.35  # what does not move for so long has stopped
 _SURELY_GONE_S = 1.0  # a thing that is back by then was never taken out
 _CONTACT_S = 0.7  # between a touch and the motion that it causes
 _SWAP_S = 8.0  # between the stops of two things that exchange places
-_FALL = 0.3  # of the picture's height per second: slower things do not fall
+_PAUSE_S = 1.0  # what stops for less goes on with what it was doing: it still comes from where it came from
+# Speeds down the picture, in its heights per second. What is let go falls from rest; what falls on its way gets ever faster, as
+# gravity has it. A hand sets down as fast as a short fall, but it comes from elsewhere, and slows down.
+_FALL, _FALL_FAST = 0.33, 0.75
+_FALL_GROWING, _FALL_GROWTH = 0.55, 1.5
 _FALL_WAY = 0.06  # of the picture's height
+_FALL_OVER_S, _HELD_STILL_S = 0.15, 0.3  # over which speeds are taken; for how long a hand holds a thing before it lets go
 _KEPT_S = 3.0  # of each thing's way
 
 
@@ -163,7 +168,9 @@ class EventFinder:
             if d2 > d1:
                 start = t1 - d1 * (t2 - t1) / (d2 - d1)
         start = min(max(start, t0), t1)
-        life.moving_since_s, life.came_from, life.told = start, life.rest, []
+        if life.came_from is None or start - life.moved_until_s > _PAUSE_S:
+            life.came_from = life.rest
+        life.moving_since_s, life.told = start, []
         self._tell("moves", start, now, id_)
         self._caused(id_, life, start)
 
@@ -194,24 +201,35 @@ class EventFinder:
         self._swapped(id_, life, stop)
 
     def _falls(self, id_: int, life: _Life, now: float, frame_size: tuple[int, int], settled: float) -> None:
-        """Down the picture, ever faster: what is carried down keeps its speed, what rolls goes sideways."""
-        if len(life.way) < 2:
+        """Down the picture with gravity: from rest, or ever faster, or faster than a hand sets down."""
+        now_at = len(life.way) - 1
+        since = next((k for k in range(now_at - 1, -1, -1) if life.way[k][0] <= now - _FALL_OVER_S), None)
+        if since is None:
             return
-        (t0, x0, y0), (t1, x1, y1) = life.way[-2:]
+        (t0, x0, y0), (t1, x1, y1) = life.way[since], life.way[now_at]
         height = frame_size[1]
-        speed, sideways = (y1 - y0) / (t1 - t0), abs(x1 - x0) / (t1 - t0)
-        if life.fall_s is None:
-            before = 0.0
-            if len(life.way) > 2:
-                ta, _, ya = life.way[-3]
-                before = (y0 - ya) / max(t0 - ta, 1e-9)
-            if speed > _FALL * height and speed > 1.3 * before + 0.05 * height and speed > 0.8 * sideways:
+        speed, sideways = (y1 - y0) / (t1 - t0) / height, abs(x1 - x0) / (t1 - t0) / height
+        if life.fall_s is None and speed > _FALL and speed > 0.8 * sideways:
+            earlier = next((k for k in range(since - 1, -1, -1) if life.way[k][0] <= t0 - _FALL_OVER_S), None)
+            before = 0.0 if earlier is None else (y0 - life.way[earlier][2]) / (t0 - life.way[earlier][0]) / height
+            first = since
+            while first > 0 and life.way[first][2] - life.way[first - 1][2] > 0.008 * height:
+                first -= 1
+            held = [sample for sample in life.way[: first + 1] if sample[0] >= life.way[first][0] - _HELD_STILL_S - 0.15]
+            still = (
+                held[-1][0] - held[0][0] >= _HELD_STILL_S
+                and max(math.dist(sample[1:], held[-1][1:]) for sample in held) < 0.5 * _REST_PX
+            )
+            growing = speed > _FALL_GROWING and before > 0.5 * _FALL and speed > _FALL_GROWTH * before
+            if still or growing or speed > _FALL_FAST:
                 # It began within the interval: from rest with constant acceleration half of the time gives the speed.
-                life.fall_s, life.fall_y = (t0 if before > 0.1 * height else max(t0, t1 - 2 * (y1 - y0) / max(speed, 1e-9))), y0
+                life.fall_s, life.fall_y = (t0 if before > 0.1 else max(t0, t1 - 2 * (y1 - y0) / (speed * height))), y0
+                if first < since:
+                    life.fall_s, life.fall_y = life.way[first][0], life.way[first][2]
         if life.fall_s is not None:
-            if life.way[-1][2] - life.fall_y > _FALL_WAY * height:
+            if y1 - life.fall_y > _FALL_WAY * height:
                 self._tell("falls", life.fall_s, min(now, max(settled, life.fall_s)), id_, confidence=0.8)
-            if speed < 0.1 * height:
+            if speed < 0.1:
                 life.fall_s = None
 
     def _caused(self, id_: int, life: _Life, start: float) -> None:
@@ -230,7 +248,7 @@ class EventFinder:
             speed = _speed(other)
             gap = gap_px(other.box_px, life.box_px)
             reach = 0.2 * min(life.size, other.size) + 0.25 * max(speed, _speed(life))
-            level = abs(other.box_px[3] - life.box_px[3]) < 0.6 * max(life.size, other.size)
+            level = abs(other.box_px[3] - life.box_px[3]) < 0.8 * max(life.size, other.size)
             if gap <= reach and level and (best is None or gap < best[0]):
                 best = gap, other_id
         if best is not None:
@@ -260,8 +278,8 @@ class EventFinder:
             together = max(other.moving_since_s, life.moving_since_s)
             if (
                 life.seen_s - together < 0.6
-                or abs(other.moving_since_s - life.moving_since_s) > 0.6
-                or gap_px(other.box_px, life.box_px) > 3
+                or abs(other.moving_since_s - life.moving_since_s) > 0.3
+                or not _rests_on(life.box_px, other.box_px)
             ):
                 continue
             mine, theirs = _shift(life, together), _shift(other, together)
@@ -314,6 +332,13 @@ class EventFinder:
             life.way = [(t, x, y) for t, x, y in life.way]
             finder._lives[int(id_)] = life
         return finder
+
+
+def _rests_on(box_px: BoxPx, carrier_px: BoxPx) -> bool:
+    """Whether a box stands on or in another one: its foot within that one's upper half, its middle above it."""
+    middle = (box_px[0] + box_px[2]) / 2
+    top, half = carrier_px[1], (carrier_px[1] + carrier_px[3]) / 2
+    return carrier_px[0] < middle < carrier_px[2] and top - 3 <= box_px[3] <= half
 
 
 def _speed(life: _Life) -> float:

@@ -32,6 +32,7 @@ _INSIDE = 0.25  # share of a box within the frame below which nobody reports it
 _HOSTS = 2
 _TAKEN = 0.01  # that a thing which is not there any more was taken away just now
 _TAKEN_PER_S = 0.0005  # and while nobody can see it
+_UNREPORTED = 0.04  # that a thing which moves slips behind something that nobody reports: a table's edge, a wall
 _CARRIED, _CARRIED_BY_MOVING = 0.35, 0.15  # prior that a cover takes along what it hides; one that just passes by does so less
 
 
@@ -66,6 +67,7 @@ class Hypotheses:
         self.under = np.full(len(weights), -1)  # (n,) what hid each guess in the last frame
         self.rested: set[int] = set()  # covers that stood still in the last frame
         self.taken = _TAKEN
+        self.unreported = 0.0
         self.age_s = 0.0
 
     @classmethod
@@ -77,8 +79,11 @@ class Hypotheses:
         moving: bool,
         covers: Sequence[Cover],
         exits: Sequence[tuple[float, float]],
+        under_way: bool = False,
     ) -> Hypotheses:
-        """At the place of the last sighting. `exits`: places outside of the frame that the thing may have slipped to."""
+        """At the place of the last sighting. `exits`: places outside of the frame that the thing may have slipped to.
+        `under_way`: it had been moving within the frame for a while.
+        """
         still = 0.12 if moving else 0.9
         speeds, stops = (grid.ravel() for grid in np.meshgrid(_SPEEDS, _STOPS_S[1:], indexing="ij"))
         flow = np.outer(_SPEED_WEIGHTS, _STOP_WEIGHTS[1:]).ravel()
@@ -103,7 +108,9 @@ class Hypotheses:
             for exit_px in exits
         ]
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        return cls(columns[0], columns[1], columns[2], columns[3], columns[4] / columns[4].sum(), size_px.copy())
+        guesses = cls(columns[0], columns[1], columns[2], columns[3], columns[4] / columns[4].sum(), size_px.copy())
+        guesses.unreported = _UNREPORTED if under_way else 0.0
+        return guesses
 
     def step(self, seconds: float, camera: Array, covers: Sequence[Cover], frame_size: tuple[int, int], missed: float) -> Belief:
         """Moves all guesses on, and weighs them by its not being seen. `missed`: how often a thing in the open is not."""
@@ -127,8 +134,8 @@ class Hypotheses:
         unseen = np.where(outside, 1.0, 1 - (1 - missed) * (1 - hidden))
         self.weights = self.weights * unseen
         self.taken += _TAKEN_PER_S * seconds
-        total = self.weights.sum() + self.taken
-        self.weights, self.taken = self.weights / total, self.taken / total
+        total = self.weights.sum() + self.taken + self.unreported
+        self.weights, self.taken, self.unreported = self.weights / total, self.taken / total, self.unreported / total
         return self._belief(boxes, hidden, by, outside, covers)
 
     def _taken_along(self, cover: int) -> None:
@@ -167,6 +174,8 @@ class Hypotheses:
             "visible": float(self.weights[in_open].sum()),
             "gone": self.taken,
         }
+        if self.unreported > max(masses.values()):
+            return Belief("occluded", self.unreported, None, None, False)
         state = max(masses, key=lambda name: masses[name])
         chosen = {"occluded": covered, "out_of_view": outside, "visible": in_open}.get(state)
         if chosen is None or not chosen.any():
@@ -185,7 +194,14 @@ class Hypotheses:
         """For the ledger; guesses that weigh nothing are left out."""
         keep = self.weights > 1e-5
         columns = {name: getattr(self, name)[keep].round(5).tolist() for name in _COLUMNS}
-        return columns | {"size": self.size.tolist(), "taken": self.taken, "age_s": self.age_s, "rested": sorted(self.rested)}
+        return (
+            columns
+            | {"size": self.size.tolist(), "taken": self.taken, "unreported": self.unreported}
+            | {
+                "age_s": self.age_s,
+                "rested": sorted(self.rested),
+            }
+        )
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Hypotheses:
@@ -193,7 +209,7 @@ class Hypotheses:
         places, velocities, stops, hosts, weights, under = (np.array(row[name], np.float64) for name in _COLUMNS)
         guesses = cls(places.reshape(-1, 2), velocities.reshape(-1, 2), stops, hosts.astype(int), weights, np.array(row["size"]))
         guesses.under, guesses.rested = under.astype(int), set(row["rested"])
-        guesses.taken, guesses.age_s = row["taken"], row["age_s"]
+        guesses.taken, guesses.unreported, guesses.age_s = row["taken"], row["unreported"], row["age_s"]
         return guesses
 
 

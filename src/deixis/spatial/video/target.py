@@ -28,6 +28,8 @@ NOISE_PX = 1.5  # what a good detector is off by, beside a share of the size
 _NOISE_SHARE = 0.03
 _SHRUNK = 0.93  # below this share of its size something hides a part of it
 _MOMENT_S = 0.5  # over which a velocity is measured
+_BEFORE, _DEEP = 0.7, 0.35  # shares of a box: so much of it in another one's, it stands before; so far in, that one cuts it
+_LEAST_JITTER_PX = 0.5
 _LEARN = 0.15  # how much of a new look goes into what is remembered
 
 
@@ -52,6 +54,7 @@ class Target:
     steady_px: Array = field(default_factory=lambda: np.zeros(2))  # its own way: what the camera did is taken out
     step_px: Array = field(default_factory=lambda: np.zeros(2))  # its own motion since the last frame
     recent: list[tuple[float, float, float]] = field(default_factory=list)  # (time_s, x, y) of its own way, a moment long
+    jitter_px: float = NOISE_PX  # how much it strays from frame to frame while it rests
     carried: bool = False
     hits: int = 1
     misses: int = 0
@@ -77,16 +80,32 @@ class Target:
         if len(self.recent) < 2:
             return np.zeros(2)
         way = np.array(self.recent)
-        if np.linalg.norm(way[-1, 1:] - way[0, 1:]) < 3 * self.sigma_px:
+        if np.linalg.norm(way[-1, 1:] - way[0, 1:]) < 3 * self.noise_px:
             return np.zeros(2)
         times = way[:, 0] - way[:, 0].mean()
         slope: Array = times @ (way[:, 1:] - way[:, 1:].mean(axis=0)) / (times @ times)
-        return slope
+        last: Array = (way[-1, 1:] - way[-2, 1:]) / (way[-1, 0] - way[-2, 0])
+        set_off = np.linalg.norm(way[-1, 1:] - way[-2, 1:]) > 3 * self.noise_px
+        speeding = set_off and np.linalg.norm(last) > 1.3 * np.linalg.norm(slope)
+        return last if speeding else slope
 
     @property
     def moving(self) -> bool:
         """Whether it was moving by itself when it was last seen."""
         return bool(self.velocity_px_s.any())
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has been moving for the whole last moment: what a hand snatches has not."""
+        if not self.moving or len(self.recent) < 3:
+            return False
+        (start, *a), (_, *b), (end, *c) = self.recent[0], self.recent[len(self.recent) // 2], self.recent[-1]
+        return end - start >= 0.7 * _MOMENT_S and math.dist(a, b) > self.sigma_px and math.dist(a, c) > 3 * self.sigma_px
+
+    @property
+    def noise_px(self) -> float:
+        """What its place strays by while it rests, as measured, within what boxes are off by."""
+        return min(self.sigma_px, max(_LEAST_JITTER_PX, 1.5 * self.jitter_px))
 
     def full_box(self) -> Array:
         """(4,): where all of it is believed to be, hidden parts too."""
@@ -139,6 +158,9 @@ class Target:
         else:
             doubt = 2.0 if any(cut) else 1.0
             self.motion.update(middle, doubt * self.sigma_px)
+        strayed = float(np.linalg.norm(self.step_px))
+        if not unseen and strayed < self.sigma_px:
+            self.jitter_px += _LEARN * (strayed - self.jitter_px)
         self.steady_px = self.steady_px + self.step_px
         if unseen and seconds > _MOMENT_S:
             self.recent.clear()
@@ -184,7 +206,7 @@ class Target:
 _ARRAYS = ("size", "steady_px", "step_px")
 _PLAIN = (
     *("id", "label", "box_px", "seen_s", "first_s", "cut", "appearance", "state", "hidden_by", "confidence", "recent"),
-    *("carried", "hits", "misses", "confirmed", "hidden_from_px"),
+    *("jitter_px", "carried", "hits", "misses", "confirmed", "hidden_from_px"),
 )
 
 
@@ -211,15 +233,22 @@ def cut_edges(boxes_px: Sequence[BoxPx], frame_size: tuple[int, int]) -> list[Cu
         return []
     boxes = np.array(boxes_px, np.float64)  # (n, 4)
     low, high = boxes[:, :2], boxes[:, 2:]
-    margin = 2.0 + 0.03 * (high - low)  # (n, 2)
+    size = high - low
+    margin = 2.0 + 0.03 * size  # (n, 2)
     overlap = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])  # (n, other, 2)
-    beside = overlap > 0.25 * (high - low)[:, None]  # they share enough of the other axis
+    beside = overlap > 0.25 * size[:, None]  # they share enough of the other axis
+    # What shows within another box stands before it: what that one hides would not show.
+    before = overlap.clip(0).prod(axis=2) > _BEFORE * size.prod(axis=1)[:, None]
+    beside &= ~before[:, :, None]
     np.einsum("iia->ia", beside)[:] = False
     cut = np.abs(boxes - np.array([0.0, 0.0, *frame_size])) <= AT_EDGE_PX  # (n, 4)
     for edge in range(4):
         axis = edge % 2
         place = boxes[:, edge, None]
-        within = (low[None, :, axis] - margin[:, axis, None] <= place) & (place <= high[None, :, axis] + margin[:, axis, None])
+        # It hides what lies beyond the edge, so the edge is at its own far side, not deep in its box.
+        far_low = high[None, :, axis] - _DEEP * size[None, :, axis] if edge < 2 else low[None, :, axis]
+        far_high = high[None, :, axis] if edge < 2 else low[None, :, axis] + _DEEP * size[None, :, axis]
+        within = (far_low - margin[:, axis, None] <= place) & (place <= far_high + margin[:, axis, None])
         cut[:, edge] |= (within & beside[:, :, 1 - axis]).any(axis=1)
     return [(a, b, c, d) for a, b, c, d in cut.tolist()]
 

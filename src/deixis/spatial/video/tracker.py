@@ -22,7 +22,7 @@ from deixis.spatial.video.covering import DepthOrder, cover_shares, depth_prior
 from deixis.spatial.video.detection import Detection, Sighting, State
 from deixis.spatial.video.hypotheses import Belief, Cover, Hypotheses
 from deixis.spatial.video.motion_model import ConstantVelocity
-from deixis.spatial.video.target import AT_EDGE_PX, Target, cut_edges
+from deixis.spatial.video.target import AT_EDGE_PX, Target, cut_edges, own_step
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,7 @@ _ACCELERATION = 0.35  # of the frame's diagonal, per s^1.5: things are pushed, d
 _LEAST_SCORE = 0.25  # below this a detection may be a known thing but is no new one
 _SURE_SCORE = 0.9  # from here on one detection is enough for a new thing, else it needs a second one
 _MOST_TARGETS = 200
+_AHEAD_S = 0.6  # what would be out of the frame by then has left it
 _BELIEVED_GONE_BACK_S = 1.5  # a thing back at its place within this time was never gone
 
 
@@ -75,6 +76,7 @@ class Tracker:
         self.order = DepthOrder()
         self.next_id = 1
         self.offset_px: Array = np.zeros(2)  # where the camera carried the middle of the first frame
+        self.camera_moved = False
         # How often a thing in the open is not reported, learnt as it happens: (missed, looked) with a prior of 1 in 40.
         self.missed, self.looked = 1.0, 40.0
 
@@ -103,6 +105,7 @@ class Tracker:
         camera = STILL
         if same_view and not first:
             camera = self._camera(detections, diagonal) if camera_motion is None else np.asarray(camera_motion, np.float64)
+        self.camera_moved = camera is not STILL
         middle = np.array(frame_size) / 2
         self.offset_px = self.offset_px + mapped(camera, middle[None])[0] - middle
         for target in self.targets.values():
@@ -127,7 +130,7 @@ class Tracker:
             moved[target.id] = (float(target.step_px[0]), float(target.step_px[1]))
         self._forget()
         things = {t.id: self._followed(t, time_s) for t in self.targets.values() if t.confirmed}
-        return Changes(time_s, things, tuple(revisions), camera is not STILL)
+        return Changes(time_s, things, tuple(revisions), self.camera_moved)
 
     def _camera(self, detections: Sequence[Detection], diagonal: float) -> Array:
         """From the things that are in sight, most of which stand still."""
@@ -141,13 +144,17 @@ class Tracker:
         distance = np.linalg.norm(mapped(shift, before)[:, None] - after[None], axis=2)
         distance[~might] = np.inf
         pairs = [(i, int(j)) for i, j in enumerate(distance.argmin(axis=1)) if distance[i, j] < 0.06 * diagonal]
-        # Parts that others or the frame cut off move the middle of what is left.
+        # Parts that others or the frame cut off move the middle of what is left: the edges that are a thing's own tell its way.
         cuts = cut_edges([d.box_px for d in detections], (10**9, 10**9))
-        whole = [
-            (i, j) for i, j in pairs if not (any(targets[i].cut) or any(targets[i].really_cut(detections[j].box_px, cuts[j])))
-        ]
-        rows, columns = [i for i, _ in whole], [j for _, j in whole]
-        return fitted(before[rows], after[columns], diagonal, shift)
+        sure, moved_to = [], []
+        for i, j in pairs:
+            target, box = targets[i], detections[j].box_px
+            cut = target.really_cut(box, cuts[j])
+            if not any((target.cut[axis] or cut[axis]) and (target.cut[axis + 2] or cut[axis + 2]) for axis in (0, 1)):
+                sure.append(i)
+                partly = any(target.cut) or any(cut)
+                moved_to.append(before[i] + own_step(target.box_px, target.cut, box, cut) if partly else after[j])
+        return fitted(before[sure], moved_to, diagonal, shift, self.camera_moved)
 
     def _matched(
         self,
@@ -257,7 +264,7 @@ class Tracker:
                     continue
                 if _cut_by(target, other):
                     self.order.saw(target.id, other.id, time_s, 1.5)
-                elif not any(target.cut) and shares[i, j] > 0.35:
+                elif not any(target.cut) and shares[i, j] > 0.5:
                     self.order.saw(target.id, other.id, time_s, -1.0)
 
     def _misses(
@@ -291,7 +298,8 @@ class Tracker:
             before = mapped(inverse, place[None])[0]  # the step maps it again
             exits = mapped(inverse, np.reshape(_exits(target, place, frame_size), (-1, 2))).tolist()
             target.guesses = Hypotheses.begin(
-                before, target.velocity_px_s, target.size, target.moving, covers, [(x, y) for x, y in exits]
+                *(before, target.velocity_px_s, target.size, target.moving, covers, [(x, y) for x, y in exits]),
+                under_way=target.under_way and _inside(place + _AHEAD_S * target.velocity_px_s, frame_size),
             )
         belief = target.guesses.step(seconds, camera, covers, frame_size, self.missed / self.looked)
         return self._believe(target, belief, begun)
@@ -346,6 +354,7 @@ class Tracker:
             "order": self.order.to_json(),
             "next_id": self.next_id,
             "offset_px": self.offset_px.tolist(),
+            "camera_moved": self.camera_moved,
             "missed": self.missed,
             "looked": self.looked,
         }
@@ -358,6 +367,7 @@ class Tracker:
         tracker.order = DepthOrder.from_json(row["order"])
         tracker.time_s, tracker.next_id = row["time_s"], row["next_id"]
         tracker.offset_px = np.array(row["offset_px"], np.float64)
+        tracker.camera_moved = row["camera_moved"]
         tracker.missed, tracker.looked = row["missed"], row["looked"]
         return tracker
 
@@ -380,6 +390,10 @@ def _exits(target: Target, place: Array, frame_size: tuple[int, int]) -> list[tu
         if y2 >= height - AT_EDGE_PX:
             exits.append((x, height + down))
     return exits
+
+
+def _inside(place: Array, frame_size: tuple[int, int]) -> bool:
+    return bool((place > 0).all() and (place < np.array(frame_size)).all())
 
 
 def _cut_by(target: Target, other: Target) -> bool:
