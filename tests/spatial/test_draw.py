@@ -62,13 +62,13 @@ def test_lines_and_letters_grow_with_the_picture() -> None:
 def test_labels_stay_inside_and_off_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = grey(640, 480)
     plates: list[list[draw.BoxPx]] = []
-    original = draw._plate
+    original = draw.labelled
 
-    def spy(sheet: draw._Sheet, text: str, box: draw.BoxPx, color: object, taken: list[draw.BoxPx], boxes: object) -> None:
+    def spy(sheet: draw.Sheet, text: str, box: draw.BoxPx, color: object, taken: list[draw.BoxPx], boxes: object) -> None:
         original(sheet, text, box, color, taken, boxes)  # type: ignore[arg-type]
         plates.append(list(taken))
 
-    monkeypatch.setattr(draw, "_plate", spy)
+    monkeypatch.setattr(draw, "labelled", spy)
     draw_answer(picture, answer_for(picture, [f"thing {i}" for i in range(6)], same_place=True))
     corner = (FoundObject("in the corner", (600, 0, 640, 20)), FoundObject("at the bottom", (0, 470, 60, 480)))
     draw_locate(picture, LocateAnswer("x", "en", corner, False, Camera.assumed(640, 480), False, NO_MODEL))
