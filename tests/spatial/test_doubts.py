@@ -14,7 +14,14 @@ from deixis.spatial.places.doubts import HalfWidth, SpaceDoubt
 from deixis.spatial.places.variants import Things, Unsure, agreement, spread, variants
 
 FITTED = SpaceDoubt(
-    HalfWidth(of_depth=0.004, floor_m=0.02), HalfWidth(floor_m=0.007), HalfWidth(0.01, 0.008, 0.015), 0.8, 1.3, {"seed": 1}
+    HalfWidth(of_depth=0.004, floor_m=0.02),
+    HalfWidth(floor_m=0.007),
+    HalfWidth(0.01, 0.008, 0.015),
+    0.8,
+    1.3,
+    1.2,
+    {"distance": 30},
+    {"seed": 1},
 )
 CUP = Box3D((0.3, -0.2, 1.2), (0.1, 0.2, 0.3))
 
@@ -28,6 +35,8 @@ def test_half_widths_grow_with_length_and_depth_from_a_floor() -> None:
             HalfWidth(floor_m=bad)
     with pytest.raises(ValueError, match="tail"):
         SpaceDoubt(tail=0.0)
+    with pytest.raises(ValueError, match="offset_scale"):
+        SpaceDoubt(offset_scale=math.inf)
 
 
 @pytest.mark.parametrize("tail", [0.5, 1.0, 2.0])
@@ -49,12 +58,19 @@ def test_json_round_trip_and_what_is_none() -> None:
     row = FITTED.to_json()
     assert SpaceDoubt.from_json(row) == FITTED
     assert FITTED.fitted and not SpaceDoubt().fitted
+    older = SpaceDoubt.from_json({key: value for key, value in row.items() if key not in ("measured", "offset_scale")})
+    assert older == replace(FITTED, offset_scale=1.0, measured={})
     with pytest.raises(KeyError):
         SpaceDoubt.from_json({key: value for key, value in row.items() if key != "gap"})
     with pytest.raises(TypeError):
         SpaceDoubt.from_json({**row, "gap": {"of_width": 1.0}})
     with pytest.raises(ValueError, match="half-width"):
         SpaceDoubt.from_json({**row, "gap": {"floor_m": math.nan}})
+
+
+def test_only_what_was_held_against_truth_is_known() -> None:
+    assert FITTED.knows("distance") and not FITTED.knows("aligned")
+    assert not replace(FITTED, made={}).knows("distance")
 
 
 def test_variants_lie_within_the_doubt_nine_times_in_ten() -> None:
@@ -77,6 +93,8 @@ def test_a_variant_that_cannot_tell_agrees_with_nothing() -> None:
     assert agreement(lambda _: True, Things({"cup": CUP})) > 0.98
     interval = spread(1.0, np.linspace(1.1, 2.1, 101))
     assert (interval.low, interval.high) == pytest.approx((1.0, 2.05))
+    wider = spread(1.0, np.linspace(0.5, 2.0, 101), 1.5)
+    assert (wider.low, wider.high) == pytest.approx((1 - 1.5 * 0.425, 1 + 1.5 * 0.925))
 
 
 def test_a_moved_box_is_the_same_elsewhere() -> None:

@@ -17,6 +17,7 @@ from deixis.spatial.places.free_space import (
     Place,
     Surface,
     _apart_m,
+    _seen,
     amid,
     beside,
     free_places,
@@ -106,6 +107,24 @@ def test_what_hides_the_table_or_stands_there_is_not_offered() -> None:
     assert not (low[0] < x < high[0] and low[1] < y < high[1])
     (beside_it,) = free_places(surface, LOOKING_DOWN, [*CORNERS, standing(0, 0)], thing, count=1)
     assert math.dist(beside_it.center_m, (0, 0, 1)) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("box", "outline", "seen"),
+    [
+        ((12, 12, 25, 25), True, True),  # within the outline's bounds, and beside the outline
+        ((12, 12, 35, 35), True, False),
+        ((45, 45, 55, 55), True, False),  # amid it
+        ((0, 0, 100, 100), True, False),  # all over it
+        ((60, 60, 70, 70), False, True),
+        ((45, 45, 55, 55), False, False),
+    ],
+)
+def test_an_outline_is_hidden_by_what_reaches_into_it(box: tuple[float, ...], outline: bool, seen: bool) -> None:
+    diamond = ((50.0, 10.0), (90.0, 50.0), (50.0, 90.0), (10.0, 50.0)) if outline else ()
+    place = Place((50.0, 50.0), diamond, (0.0, 0.0, 1.0), (0.1, 0.1), 0.1, 0.9)
+    x1, y1, x2, y2 = box
+    assert _seen(place, LOOKING_DOWN, [(300.0, 300.0, 400.0, 400.0), (x1, y1, x2, y2)]) is seen
 
 
 def test_a_flat_thing_is_in_the_way_and_one_that_hangs_over_is_not() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from deixis.backends import FakeBackend
+from deixis.backends import Completion, FakeBackend, completion_of
 from deixis.geometry import Box3D
 from deixis.spatial import Answer, Deixis
+from deixis.spatial.checking.calibration import Calibration, Fusion
+from deixis.spatial.deixis import UNPROVEN_MOST
+from deixis.spatial.places.doubts import GUESSED
 from tests.spatial.scenes import CAMERA, CARD, PICTURE
 
 BOXES = {
@@ -31,14 +35,18 @@ def rows(names: list[str], three_d: bool) -> str:
     return json.dumps(found)
 
 
-def ask(question: str, said: str, named: dict[str, list[str]] | None = None) -> tuple[Answer, FakeBackend]:
+def backend_of(said: str | Completion, named: dict[str, list[str]] | None = None) -> FakeBackend:
     """A model that says `said`, and finds each thing where it is, or what `named` lists under its name."""
-    script: dict[str, str] = {"": said}
+    script: dict[str, str | Completion] = {"": said}
     for name in (*BOXES, "ghost", "all objects"):
         found = (named or {}).get(name, list(BOXES) if name == "all objects" else [name] if name in BOXES else [])
         for ending, three_d in (("Report bbox", False), ("Report 3D", True)):
             script[f"Locate every instance of: {name}. {ending}"] = rows(found, three_d)
-    backend = FakeBackend(script, card=CARD)
+    return FakeBackend(script, card=CARD)
+
+
+def ask(question: str, said: str, named: dict[str, list[str]] | None = None) -> tuple[Answer, FakeBackend]:
+    backend = backend_of(said, named)
     return Deixis(backend).ask(PICTURE, question, camera=CAMERA), backend
 
 
@@ -94,3 +102,46 @@ def test_without_evidence_only_the_model_speaks() -> None:
     backend = FakeBackend({"": "Yes"}, card=CARD)
     answer = Deixis(backend).ask(PICTURE, "Standing at the lamp and facing the laptop, is the cup on the left?", evidence=False)
     assert (answer.verdict, len(backend.asked)) == ("yes", 1)
+
+
+MEASURED = {"distance": 90, "within": 90, "offset, camera": 40, "left_of, viewer": 30, "near": 30}
+VOUCHED = [
+    ("How far apart are the cup and the book?", True),
+    ("Is the cup within 2 m of the book?", True),
+    ("How far to the left of the book is the cup?", True),
+    ("Standing at the lamp and facing the laptop, is the cup on the left?", True),
+    ("Standing at the lamp and facing the laptop, which is further left: the cup or the book?", True),
+    ("Standing at the lamp and facing the laptop, is the cup on the right?", False),  # that relation was not held against truth
+    ("From the lamp's point of view, which is facing the laptop, is the cup on its left?", False),  # nor that one's frame
+    ("Standing at the lamp and facing the laptop, is the cup inside the book?", False),
+    ("Standing at the lamp and facing the laptop, is the cup aligned with the book?", False),
+    ("Is the laptop facing the cup?", False),
+    ("Can the cup see the book?", False),
+    ("Standing at the ghost and facing the laptop, is the cup on the left?", False),  # absent, which is another claim
+    ("Where is the cup?", False),
+    ("What is left of the cup?", False),
+    ("Where can I put the cup?", False),
+    ("Can the cup fit behind the book?", False),
+]
+
+
+@pytest.mark.parametrize(("question", "vouched"), VOUCHED)
+@pytest.mark.parametrize("fitted", [True, False])
+def test_only_what_was_held_against_truth_is_calibrated(question: str, vouched: bool, fitted: bool) -> None:
+    session = Deixis(backend_of("Yes"))
+    raw = session.ask(PICTURE, question, camera=CAMERA)
+    assert not raw.calibrated and "confidence is not calibrated for this model" in raw.provenance.notes
+    doubt = replace(GUESSED, made={"seed": 1} if fitted else {}, measured=MEASURED)
+    session.calibration = Calibration({"claim": Fusion()}, unsure_below=0.9, made={"seed": 1}, space=doubt)
+    answer = session.ask(PICTURE, question, camera=CAMERA)
+    assert (answer.verdict, answer.answer) == (raw.verdict, raw.answer)
+    assert answer.calibrated is (vouched and fitted)
+    said_so = "confidence is not calibrated for this kind of question" in answer.provenance.notes
+    assert said_so is not answer.calibrated
+    assert answer.confidence == pytest.approx(raw.confidence if answer.calibrated else min(raw.confidence, UNPROVEN_MOST))
+
+
+def test_a_thinking_model_keeps_its_reasoning_apart_from_what_geometry_says() -> None:
+    for question in ("How far apart are the cup and the book?", "Where is the cup?", "Can the cup fit behind the book?"):
+        answer = Deixis(backend_of(completion_of("<think>hm</think>Yes").split())).ask(PICTURE, question, camera=CAMERA)
+        assert "hm" not in answer.answer and answer.to_json()["reasoning"] == "hm"

@@ -35,6 +35,8 @@ QUESTIONS = [
     "Is the red cup in front of the book?",
     "How far is the red cup?",
     "Is it sunny?",
+    "Where is the red cup?",
+    "红色杯子在哪里？",
 ]
 
 
@@ -61,7 +63,8 @@ def test_an_answer_is_what_asking_with_that_camera_gives(question: str, camera: 
             assert mine.depth_m == mine.box_3d.center_m[2]
     for mine_, theirs_ in zip(moved.claims, again.claims, strict=True):
         assert (mine_.claim, mine_.geometry, mine_.agrees) == (theirs_.claim, theirs_.geometry, theirs_.agrees)
-    assert any("another camera" in note and "user" in note for note in moved.provenance.notes)
+    moved_note = "已换算到另一相机" if again.language == "zh" else "another camera"
+    assert any(moved_note in note and "user" in note for note in moved.provenance.notes)
 
 
 def test_there_and_back_is_the_same() -> None:

@@ -12,9 +12,9 @@ import pytest
 from deixis.backends import Completion, Conversation, FakeBackend, ModelCard, TokenProb
 from deixis.geometry import RELATIONS
 from deixis.spatial import Deixis
-from deixis.spatial.checking.calibration import Calibration, Fusion
+from deixis.spatial.checking.calibration import Calibration, Fusion, Opinion
 from deixis.spatial.checking.missing import MOST_LOOKS
-from deixis.spatial.checking.verify import MOST_ABOUT_VIEW, MOST_ABROAD, MOST_QUESTIONS
+from deixis.spatial.checking.verify import MOST_ABOUT_VIEW, MOST_ABROAD, MOST_QUESTIONS, Weighed, judged
 from deixis.spatial.language.prompts import LANGUAGES
 from deixis.spatial.language.rewording import exists_reworded, hidden_reworded, relation_reworded, what_hides, which_extreme
 from deixis.spatial.language.translation import named_in, names_of_reply, translated
@@ -380,3 +380,15 @@ def test_a_lone_name_that_nothing_bears_out_is_unsure() -> None:
     told = iter(["red cup", "no idea", "absent"])
     session, _ = asking(lambda q, _: next(told), "I cannot tell", calibration=calibration)
     assert session.ask(PIXELS, "Which object is nearest?").verdict == "unsure"
+
+
+@pytest.mark.parametrize(
+    ("kind", "likely", "verdict"), [("hidden", 0.95, None), ("hidden", 0.85, "unsure"), ("colour", 0.85, None)]
+)
+def test_a_value_that_is_not_likely_enough_is_unsure_where_likelihoods_were_measured(
+    kind: str, likely: float, verdict: str | None
+) -> None:
+    calibration = Calibration({"value": Fusion({"words": 1.0}), "value, hidden": Fusion({"words": 1.0})}, 0.9, made={"seed": 1})
+    words = Opinion("words", "What hides the cup?", "book", math.log(likely / (1 - likely)))
+    found = judged(Weighed(kind, "book", None, (words,)), calibration, "en")
+    assert (found.special, found.confidence) == (verdict, pytest.approx(likely))

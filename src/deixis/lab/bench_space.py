@@ -5,22 +5,19 @@ Knows rows of located things with their truth (calibrate_space.py) and what geom
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from deixis.lab.calibrate_space import NO_DOUBT, Row, relations_of, things_of
+from deixis.lab.calibrate_space import Row, questions_of, signed_m, things_of
 from deixis.spatial.language.prompts import Language
-from deixis.spatial.language.relation_words import AnyRelation
 from deixis.spatial.language.space_reading import SpaceQuestion
 from deixis.spatial.places.doubts import SpaceDoubt
 from deixis.spatial.places.frames import NEAR_M, NEAR_SHARE, Outcome, decide, measured_in
 from deixis.spatial.places.variants import Things, Unsure
 
 BINS = (0.0, 0.8, 0.9, 0.95, 0.98, 1.0)  # of confidence
-_SIDES: tuple[AnyRelation, ...] = ("left_of", "in_front_of", "above")
-_LIMITS = (0.6, 0.85, 1.2, 1.6)  # "within": as shares of the true distance
 
 
 def report(rows: Iterable[Row], doubt: SpaceDoubt) -> dict[str, Any]:
@@ -31,7 +28,7 @@ def report(rows: Iterable[Row], doubt: SpaceDoubt) -> dict[str, Any]:
     intervals: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for row in rows:
         for asked in questions_of(row):
-            family = asked.kind if asked.kind != "relation" else "viewer" if asked.frame.kind == "viewer" else str(asked.relation)
+            family = asked.family
             found, true = things_of(row, asked, doubt)
             truth = _truth(asked, true, row["language"])
             outcome = decide(asked, found, row["language"])
@@ -43,7 +40,7 @@ def report(rows: Iterable[Row], doubt: SpaceDoubt) -> dict[str, Any]:
             said.append((family, outcome.confidence, _right(outcome, truth)))
             if asked.kind in ("distance", "offset") and outcome.interval_m is not None and truth.interval_m is not None:
                 low, high = outcome.interval_m.low, outcome.interval_m.high
-                held = low <= _signed(truth, outcome) <= high
+                held = low <= signed_m(truth, outcome) <= high
                 intervals[asked.kind].append((held, high - low))
     things = [thing for row in rows for thing in row["things"]]
     families = sorted({name for name, _, _ in said} | set(unsure))
@@ -61,22 +58,6 @@ def report(rows: Iterable[Row], doubt: SpaceDoubt) -> dict[str, Any]:
         },
         "reliability": reliability(said),
     }
-
-
-def questions_of(row: Row) -> list[SpaceQuestion]:
-    """Every distance; distances within some limit; how far to a side; and the relations of calibrate_space.py."""
-    rng = np.random.default_rng([row["seed"], row["index"], 4])
-    asked = []
-    for a, b in combinations([thing["name"] for thing in row["things"] if thing["found"]], 2):
-        distance = SpaceQuestion("distance", a, b)
-        asked.append(distance)
-        gap = decide(distance, things_of(row, distance, NO_DOUBT)[1], row["language"]).interval_m
-        limit = _LIMITS[rng.integers(len(_LIMITS))] * (0.0 if gap is None else gap.value)
-        if limit > 0.01:
-            asked.append(SpaceQuestion("within", a, b, limit_m=limit))
-        if rng.random() < 0.4:
-            asked.append(SpaceQuestion("offset", a, b, _SIDES[rng.integers(len(_SIDES))]))
-    return asked + relations_of(row)
 
 
 def reliability(said: Sequence[tuple[str, float, bool]]) -> dict[str, Any]:
@@ -109,12 +90,6 @@ def _right(outcome: Outcome, truth: Outcome) -> bool:
     if lengths[0] is None or lengths[1] is None or {outcome.verdict, truth.verdict} & {"yes", "no"}:
         return outcome.verdict == truth.verdict
     return abs(lengths[1].value - lengths[0].value) <= max(NEAR_SHARE * lengths[0].value, NEAR_M)
-
-
-def _signed(truth: Outcome, outcome: Outcome) -> float:
-    """The true length, negative where the answer has it on the other side ("offset" says "no" for that)."""
-    assert truth.interval_m is not None
-    return truth.interval_m.value if (truth.verdict == "no") == (outcome.verdict == "no") else -truth.interval_m.value
 
 
 def _counted(said: Sequence[tuple[str, float, bool]]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ FEWEST_OF_KIND = 5  # answers of a kind for weights of its own, which the ridge 
 FITTED = 0.91
 EXTRAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # thousandths of a side
 ABSENT_ABOVE = (0.25, 0.75)
-UNSURE_BELOW = 0.75  # wrong more often than once in four: better said so
+UNSURE_BELOW = 0.9  # as intervals hold nine times in ten, so do answers: what is less likely is better called unsure
 
 
 def collected(session: Deixis, world: str, seed: int, count: int, size: tuple[int, int], first: int = 0) -> Iterator[list[Row]]:

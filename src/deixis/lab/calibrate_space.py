@@ -2,16 +2,20 @@
 
 Two steps, as in calibrate.py: `located` asks where things are, as questions in space do, and keeps it beside the truth as JSON
 lines; `fitted_doubt` needs only those. Knows truths and boxes. Does not know what the figures are used for (`spatial.places`).
+
+How wide is judged on pictures that the shape was not fitted on, a fold of them at a time: errors of one picture are of a kind.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog, minimize_scalar
+from scipy.sparse import csr_array, eye_array, hstack
 
 from deixis.geometry import Box3D, distance_m
 from deixis.lab import words
@@ -24,7 +28,7 @@ from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.relation_words import AnyRelation
 from deixis.spatial.language.space_reading import FrameWords, SpaceQuestion
 from deixis.spatial.places.doubts import GUESSED, HalfWidth, SpaceDoubt
-from deixis.spatial.places.frames import held, measured_in
+from deixis.spatial.places.frames import Outcome, decide, held, measured_in
 from deixis.spatial.places.in_space import named_thing
 from deixis.spatial.places.variants import Things, Unsure
 from deixis.spatial.run import Run, load_picture_of
@@ -34,8 +38,13 @@ Array = NDArray[np.float64]
 THINGS = 4  # asked for in a picture: six pairs
 QUESTIONS = 6  # about relations of a picture's things
 FEWEST = 100  # pairs to fit anything
-FITTED = 0.91  # share of errors that a half-width holds: on other pictures it holds a little less
+FEWEST_OF_FAMILY = 25  # answers of a family of questions for its confidence to count as measured
+FOLDS = 5
+FITTED = 0.91  # share of errors that an interval holds: on pictures of other seeds it holds a little less
+_SIDES: tuple[AnyRelation, ...] = ("left_of", "in_front_of", "above")
+_LIMITS = (0.6, 0.85, 1.2, 1.6)  # "within": as shares of the true distance
 _VIEWED: tuple[AnyRelation, ...] = ("left_of", "right_of", "in_front_of", "behind")
+_FRAMES: tuple[Literal["viewer", "object"], ...] = ("viewer", "object")
 _BETWEEN_TWO: tuple[AnyRelation, ...] = ("near", "far", "touching")
 NO_DOUBT = SpaceDoubt(HalfWidth(), HalfWidth(), HalfWidth())
 
@@ -82,33 +91,43 @@ def named_things(made: Example, language: Language) -> list[tuple[str, list[floa
 def fitted_doubt(rows: Iterable[Row], made: Mapping[str, Any]) -> SpaceDoubt:
     """What these rows bear out; a doubt that is not fitted where they hold too few pairs."""
     rows = list(rows)
-    found = [(row["world"], pair) for row in rows for pair in pairs_of(row)]
+    found = [(row["world"], i % FOLDS, pair) for i, row in enumerate(rows) for pair in pairs_of(row)]
     if len(found) < FEWEST:
         return GUESSED
-    worlds, pairs = np.array([world for world, _ in found]), [pair for _, pair in found]
+    worlds, folds, pairs = np.array([row[0] for row in found]), np.array([row[1] for row in found]), [row[2] for row in found]
     grows = np.array([[pair.depths_m, 2**0.5] for pair in pairs])
-    ray = half_widths(np.abs([pair.along_m for pair in pairs]), grows, worlds)
+    ray = half_widths(np.abs([pair.along_m for pair in pairs]), grows, worlds, folds)
     across = np.abs([pair.across_m for pair in pairs]).T.ravel()
-    side = half_widths(across, np.tile(grows, (2, 1)), np.tile(worlds, 2))
+    side = half_widths(across, np.tile(grows, (2, 1)), np.tile(worlds, 2), np.tile(folds, 2))
     gaps, true = np.array([pair.gaps_m for pair in pairs]).T
     columns = np.stack([gaps, [pair.depth_m for pair in pairs], np.ones(len(pairs))], axis=1)
-    gap = half_widths(np.abs(gaps - true), columns, worlds)
+    gap = half_widths(np.abs(gaps - true), columns, worlds, folds)
     tail = fit_tail(np.abs(gaps - true) / np.maximum(columns @ gap, 1e-6))
-    made = {**made, "pictures": len(rows), "pairs": len(pairs)}
+    made = {**made, "pictures": Counter(row["world"] for row in rows), "pairs": len(pairs)}
     doubt = SpaceDoubt(HalfWidth(0.0, *ray), HalfWidth(0.0, *side), HalfWidth(*gap), tail, made=made)
-    return replace(doubt, weight=fit_weight(rows, doubt))
+    offsets, reach = offset_errors(rows, doubt)
+    scale = widest(reach, np.array([world for world, _ in offsets])) if offsets else 1.0
+    relations = relations_held(rows, doubt)
+    asked = Counter(
+        [*(family for _, family in offsets), *(family for family, _, _ in relations), *["distance", "within"] * len(pairs)]
+    )
+    measured = {family: count for family, count in sorted(asked.items()) if count >= FEWEST_OF_FAMILY}
+    return replace(doubt, weight=fit_weight(relations), offset_scale=scale, measured=measured)
 
 
-def half_widths(errors: Array, grows_with: Array, worlds: NDArray[np.str_]) -> list[float]:
-    """Non-negative weights of columns (n, k) whose sums hold FITTED of the errors (n,) of every world.
-
-    An easy world must not make up for a hard one.
-    """
-    weights = np.array(quantile_fit(errors, grows_with))
-    shares = errors / np.maximum(grows_with @ weights, 1e-6)
-    widest = max(float(np.quantile(shares[worlds == world], FITTED, method="higher")) for world in set(worlds.tolist()))
-    found: list[float] = (widest * weights).tolist()
+def half_widths(errors: Array, grows_with: Array, worlds: NDArray[np.str_], folds: NDArray[np.int64]) -> list[float]:
+    """Non-negative weights of columns (n, k) whose sums hold FITTED of the errors (n,) of every world."""
+    shares = np.empty(len(errors))
+    for fold in set(folds.tolist()):
+        out = folds == fold
+        shares[out] = errors[out] / np.maximum(grows_with[out] @ quantile_fit(errors[~out], grows_with[~out]), 1e-6)
+    found: list[float] = (widest(shares, worlds) * np.array(quantile_fit(errors, grows_with))).tolist()
     return found
+
+
+def widest(shares: Array, worlds: NDArray[np.str_]) -> float:
+    """What holds FITTED of the shares (n,) of every world: an easy world must not make up for a hard one."""
+    return max(float(np.quantile(shares[worlds == world], FITTED, method="higher")) for world in set(worlds.tolist()))
 
 
 def pairs_of(row: Row) -> list[Pair]:
@@ -120,7 +139,7 @@ def quantile_fit(errors: Array, grows_with: Array, share: float = FITTED) -> lis
     """The least half-widths, as non-negative combinations of columns (n, k), that hold a share of errors (n,) (Koenker, 1978)."""
     n, k = grows_with.shape
     cost = np.concatenate([np.zeros(k), np.full(n, share), np.full(n, 1 - share)])
-    residuals = np.hstack([grows_with, np.eye(n), -np.eye(n)])
+    residuals = hstack([csr_array(grows_with), eye_array(n), -eye_array(n)])
     found: list[float] = linprog(cost, A_eq=residuals, b_eq=errors, method="highs").x[:k].tolist()
     return found
 
@@ -135,21 +154,50 @@ def fit_tail(shares: Array) -> float:
     return float(minimize_scalar(unlikely, bounds=(0.3, 3.0), method="bounded").x)
 
 
-def fit_weight(rows: Iterable[Row], doubt: SpaceDoubt) -> float:
-    """What the log-odds of a share of variants are worth, from relations whose truth is known."""
+def offset_errors(rows: Iterable[Row], doubt: SpaceDoubt) -> tuple[list[tuple[str, str]], Array]:
+    """(world, family) of every offset, and its error as a share of how far variants reach to that side (n,)."""
+    found, shares = [], []
+    for row in rows:
+        for asked in questions_of(row):
+            if asked.kind != "offset":
+                continue
+            things, true = things_of(row, asked, doubt)
+            said, truth = (decide(asked, one, row["language"]) for one in (things, true))
+            if said.interval_m is None or truth.interval_m is None:
+                continue
+            at, value = signed_m(truth, said), said.interval_m.value
+            reach = said.interval_m.high - value if at > value else value - said.interval_m.low
+            found.append((row["world"], asked.family))
+            shares.append(abs(at - value) / max(reach, 1e-6))
+    return found, np.array(shares)
+
+
+def signed_m(truth: Outcome, said: Outcome) -> float:
+    """The true offset, negative where the answer has it on the other side ("offset" says "no" for that)."""
+    assert truth.interval_m is not None
+    return truth.interval_m.value if (truth.verdict == "no") == (said.verdict == "no") else -truth.interval_m.value
+
+
+def relations_held(rows: Iterable[Row], doubt: SpaceDoubt) -> list[tuple[str, float, bool]]:
+    """Family, share of variants that agree, and whether it is true, of relations that are asked about and decided."""
     raw = replace(doubt, weight=1.0)
-    shares, right = [], []
+    found = []
     for row in rows:
         for asked in relations_of(row):
-            found, true = things_of(row, asked, raw)
+            things, true = things_of(row, asked, raw)
             try:
-                margin, share = held(asked, found, row["language"])
+                margin, share = held(asked, things, row["language"])
                 truth = measured_in(asked, true, row["language"])
             except Unsure:
                 continue
-            shares.append(share)
-            right.append((truth.value > 0) == margin.decided)
-    odds, holds = np.log(np.array(shares) / (1 - np.array(shares))), np.array(right)
+            found.append((asked.family, share, (truth.value > 0) == margin.decided))
+    return found
+
+
+def fit_weight(relations: Iterable[tuple[str, float, bool]]) -> float:
+    """What the log-odds of a share of variants are worth."""
+    shares, holds = np.array([(share, right) for _, share, right in relations]).T
+    odds, holds = np.log(shares / (1 - shares)), holds > 0
 
     def unlikely(weight: float) -> float:
         return float(np.sum(np.logaddexp(0, np.where(holds, -1, 1) * weight * odds)))
@@ -164,8 +212,24 @@ def things_of(row: Row, asked: SpaceQuestion, doubt: SpaceDoubt) -> tuple[Things
     return Things(found, doubt=doubt), Things(true, doubt=NO_DOUBT)
 
 
+def questions_of(row: Row) -> list[SpaceQuestion]:
+    """Every distance; distances within some limit; how far to a side; and relations."""
+    rng = np.random.default_rng([row["seed"], row["index"], 4])
+    asked = []
+    for a, b in combinations([thing["name"] for thing in row["things"] if thing["found"]], 2):
+        distance = SpaceQuestion("distance", a, b)
+        asked.append(distance)
+        gap = decide(distance, things_of(row, distance, NO_DOUBT)[1], row["language"]).interval_m
+        limit = _LIMITS[rng.integers(len(_LIMITS))] * (0.0 if gap is None else gap.value)
+        if limit > 0.01:
+            asked.append(SpaceQuestion("within", a, b, limit_m=limit))
+        if rng.random() < 0.4:
+            asked.append(SpaceQuestion("offset", a, b, _SIDES[rng.integers(len(_SIDES))]))
+    return asked + relations_of(row)
+
+
 def relations_of(row: Row) -> list[SpaceQuestion]:
-    """Some relations of the things that were found: near, touching, and what who stands at one and faces another sees where."""
+    """Some relations of the things that were found: near, touching, and what is where for who or what faces another."""
     rng = np.random.default_rng([row["seed"], row["index"], 3])
     names = [thing["name"] for thing in row["things"] if thing["found"]]
     asked = []
@@ -174,7 +238,7 @@ def relations_of(row: Row) -> list[SpaceQuestion]:
         if not rest or rng.random() < 0.3:
             asked.append(SpaceQuestion("relation", a, b, _BETWEEN_TWO[rng.integers(len(_BETWEEN_TWO))]))
         else:
-            frame = FrameWords("viewer", a, b)
+            frame = FrameWords(_FRAMES[rng.integers(len(_FRAMES))], a, b)
             other = rest[1] if len(rest) > 1 and rng.random() < 0.5 else None  # else: to who stands there
             asked.append(SpaceQuestion("relation", rest[0], other, _VIEWED[rng.integers(len(_VIEWED))], frame))
     return list(dict.fromkeys(asked))

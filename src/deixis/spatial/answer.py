@@ -116,6 +116,10 @@ class Provenance:
     problems: tuple[Problem, ...] = ()
     model_metres: bool = False  # metric figures hold for the model's own camera, which is not known
 
+    def noted(self, *notes: str) -> Provenance:
+        """The same with more to know of it."""
+        return replace(self, notes=(*self.notes, *notes))
+
     def with_load_ms(self, load_ms: float) -> Provenance:
         """`load` before the other steps; `total` is of the question alone."""
         return replace(self, timings_ms={"load": load_ms, **self.timings_ms})

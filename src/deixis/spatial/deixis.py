@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from deixis.backends import Backend, Completion, resolve_model, tokens_under
 from deixis.media import Picture, PictureSource
-from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer, Provenance
+from deixis.spatial.answer import Answer, Claim, FoundObject, LocateAnswer
 from deixis.spatial.checking.calibration import calibration_of
 from deixis.spatial.checking.claims import DEPTH_SHARE
 from deixis.spatial.checking.confidence import mean_probability, near_probability, span_probability, yes_no_probability
@@ -39,6 +39,7 @@ UNPROVEN_NOTE: Mapping[Language, str] = {
     "en": "confidence is not calibrated for this kind of question",
     "zh": "这类问题的置信度未经校准",
 }
+UNPROVEN_MOST = 0.75  # its confidence, whatever the readings say
 TWICE_NOTE: Mapping[Language, str] = {
     "en": "the question calls two things {name!r}: which two are meant cannot be told",
     "zh": "问题把两个物体都叫作“{name}”:无法判断指的是哪两个",
@@ -74,12 +75,39 @@ class Deixis:
         """
         reading = read_question(question)
         run = Run(self.backend, load_picture_of(picture), camera, reading.language)
+        evidence = evidence or reading.kind in ("free_space", "fit")  # which no model is asked without
+        return self._vouched(self._answered(run, reading, evidence), evidence)
+
+    def _vouched(self, answer: Answer, evidence: bool) -> Answer:
+        """The answer, no surer than its kind allows, with a note where its confidence was never held against truth.
+
+        In a model that is calibrated for other kinds, nobody must take it for as sure as those. A model's own words, without
+        evidence, keep their own probability.
+        """
+        if not self.calibration.fitted:
+            note, most = UNCALIBRATED_NOTE, 1.0
+        elif evidence and not answer.calibrated:
+            note, most = UNPROVEN_NOTE, UNPROVEN_MOST
+        else:
+            return answer
+        told = answer.provenance.noted(note[answer.language])
+        return replace(answer, confidence=min(answer.confidence, most), provenance=told)
+
+    def _answered(self, run: Run, reading: Reading, evidence: bool) -> Answer:
+        """The answer by whoever knows that kind of question, who also says whether it was held against truth: `calibrated`."""
+        space = self.calibration.space
         if reading.kind in ("free_space", "fit"):
-            return placing.answer(run, reading, self.calibration.space)
-        if evidence and reading.space is not None:
-            return answer_in_space(run, reading, reading.space, self.calibration.space)
-        if evidence and (open_question := whereabouts.read_open(reading.text, reading.language)):
-            return whereabouts.answer(run, reading.text, open_question)
+            located = placing.answer(run, reading, space)
+        elif evidence and reading.space is not None:
+            located = answer_in_space(run, reading, reading.space, space)
+        elif evidence and (open_question := whereabouts.read_open(reading.text, reading.language)):
+            located = whereabouts.answer(run, reading.text, open_question)
+        else:
+            return self._weighed_answer(run, reading, evidence)
+        return replace(located, objects=self._widened(run, located.objects))
+
+    def _weighed_answer(self, run: Run, reading: Reading, evidence: bool) -> Answer:
+        """The model's own answer, weighed against geometry and against what it says when asked again."""
         reply, value, text, probability = self._said(run, reading)
         verdict, confidence = _verdict(reading, value), 0.5 if probability is None else probability
         objects: tuple[FoundObject, ...] = ()
@@ -89,7 +117,7 @@ class Deixis:
             objects, nothing_found = self._evidence(run, reading)
             weighed = weigh(run, reading, reply, value, probability, objects, nothing_found, self.calibration)[-1]
             judged_ = judged(weighed, self.calibration, reading.language)
-            claims, confidence, proven = judged_.claims, judged_.confidence, judged_.calibrated and self.calibration.fitted
+            claims, confidence, proven = judged_.claims, judged_.confidence, judged_.calibrated
             if judged_.text is not None:
                 text = judged_.text
                 verdict = _verdict(reading, parse_value(text, reading.language))
@@ -99,6 +127,7 @@ class Deixis:
                 verdict = "unsure"
         if reading.twice is not None:
             verdict, proven, confidence = "unsure", False, min(confidence, 0.5)
+        twice = () if reading.twice is None else (TWICE_NOTE[run.language].format(name=reading.twice),)
         return Answer(
             question=reading.text,
             language=reading.language,
@@ -108,7 +137,7 @@ class Deixis:
             objects=objects,
             claims=claims,
             camera=run.camera,
-            provenance=self._provenance(run, reading, proven or not evidence),
+            provenance=run.provenance().noted(*twice),
             reasoning=reply.reasoning,
             calibrated=proven,
         )
@@ -120,15 +149,6 @@ class Deixis:
         reply, value, _, probability = self._said(run, reading)
         objects, nothing_found = self._evidence(run, reading)
         return weigh(run, reading, reply, value, probability, objects, nothing_found, self.calibration, thorough=True)
-
-    def _provenance(self, run: Run, reading: Reading, proven: bool) -> Provenance:
-        told = run.provenance()
-        notes = [] if reading.twice is None else [TWICE_NOTE[run.language].format(name=reading.twice)]
-        if not self.calibration.fitted:
-            notes.append(UNCALIBRATED_NOTE[run.language])
-        elif not proven:
-            notes.append(UNPROVEN_NOTE[run.language])
-        return replace(told, notes=(*told.notes, *notes))
 
     def _said(self, run: Run, reading: Reading) -> tuple[Completion, Value, str, float | None]:
         """What the model answers in its own words: its reply, the value, the text to show, and the value's probability."""

@@ -210,8 +210,11 @@ class Run:
         if len(parsed.objects) > MAX_OBJECTS:
             what = f"{len(parsed.objects)} objects are listed; the first {MAX_OBJECTS} are kept"
             problems.append(Problem("too_many", what))
+            parsed = replace(parsed, objects=parsed.objects[:MAX_OBJECTS])
+            # Each coordinate looks for its tokens from the start.
+            reply = reply.cut(0, max(end for item in parsed.objects for _, end in item.spans))
         self._problems.extend(problems)
-        return reply, Parsed(parsed.objects[:MAX_OBJECTS], tuple(problems))
+        return reply, replace(parsed, problems=tuple(problems))
 
     def _learn_scale(self) -> None:
         """In which scale this model says coordinates: measured when a model is first asked for boxes on this machine."""

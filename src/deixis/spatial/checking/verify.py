@@ -60,7 +60,7 @@ class Weighed:
 class Verdict:
     """The answer's text (None: as the model said it), its verdict where that is not its text, and the confidence.
 
-    `calibrated`: answers of this kind were held against truth. Others are not said to be surer than is just enough to answer.
+    `calibrated`: answers of this kind were held against truth.
     """
 
     text: str | None
@@ -80,15 +80,16 @@ def judged(weighed: Weighed, calibration: Calibration, language: Language) -> Ve
         told = _told(weighed, there, 1 - missing)
         return Verdict(WORDS[language]["absent"], "absent", missing, told, calibration.knows("absent"))
     known = calibration.knows(weighed.weights)
-    most = 1.0 if known or not calibration.fitted else calibration.unsure_below
     holds = probability_of(calibration.fusion(weighed.weights).log_odds(weighed.opinions))
     claims = _told(weighed, weighed.opinions, holds)
     if weighed.no is None:
-        return Verdict(None, None, min(holds * (1 - missing), most), claims, known)
+        likely = holds * (1 - missing)
+        special = "unsure" if known and likely < calibration.unsure_below else None
+        return Verdict(None, special, likely, claims, known)
     sure = (holds if weighed.yes == weighed.no else max(holds, 1 - holds)) * (1 - missing)
     if sure < calibration.unsure_below:
         return Verdict(None, "unsure", sure, claims, known)
-    return Verdict(weighed.yes if holds >= 0.5 else weighed.no, None, min(sure, most), claims, known)
+    return Verdict(weighed.yes if holds >= 0.5 else weighed.no, None, sure, claims, known)
 
 
 def weigh(

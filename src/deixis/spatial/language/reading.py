@@ -24,25 +24,26 @@ QuestionKind = Literal[
 MAX_QUESTION = 2_000  # characters; a question about a picture is a sentence or two
 
 # In this order: the first that matches decides. "How many metres" is a depth before it is a count, and how far two things are
-# from each other is neither a depth nor "between".
+# from each other is neither a depth nor "between". Gaps have an end: without one, "where can" said over and over would be tried
+# from each "where" to each "can".
 _KINDS: tuple[tuple[QuestionKind, dict[Language, re.Pattern[str]]], ...] = (
     (
         "free_space",
         words(
-            r"\bwhere\b.*\b(can|could|should|may|might|do|to|will|would)\b.*\b(put|place|set|stand|lay|fit|go)\b|"
+            r"\bwhere\b.{0,80}\b(can|could|should|may|might|do|to|will|would)\b.{0,80}\b(put|place|set|stand|lay|fit|go)\b|"
             r"\b(free|empty|clear) (space|spot|place|area)s?\b",
-            r"(哪里|哪儿|何处|什么(地方|位置)|哪个(地方|位置)|哪块地方).*[放摆搁]|空[地位处闲]|空(着的)?(地方|位置)|"
-            r"(能|可以|该|要)[^,。?]*[放摆搁]在?(哪|什么地方|什么位置)",
+            r"(哪里|哪儿|何处|什么(地方|位置)|哪个(地方|位置)|哪块地方).{0,40}[放摆搁]|空[地位处闲]|空(着的)?(地方|位置)|"
+            r"(能|可以|该|要)[^,。?]{0,40}[放摆搁]在?(哪|什么地方|什么位置)",
         ),
     ),
     (
         "fit",
         words(
             r"^\W*(can|could|may|will|would|does|do)\b.*\b(fit|go|(be )?(put|placed?|set))\b|\b(room|space) for\b|\bfits?\b",
-            r"(能|可以|可否|能否|能不能|可不可以)[^,。?]*[放摆搁](?!大)|[放摆搁容]得?[下进][^,。]*[吗么]|[放摆]不[放摆]得下",
+            r"(能|可以|可否|能否|能不能|可不可以)[^,。?]{0,40}[放摆搁](?!大)|[放摆搁容]得?[下进][^,。]{0,40}[吗么]|[放摆]不[放摆]得下",
         ),
     ),
-    ("other", words(r"(how far|distance)\b.*\bbetween\b|\bhow far apart\b", r"之间的距离|之间有多远|相距|相隔")),
+    ("other", words(r"(how far|distance)\b.{0,80}\bbetween\b|\bhow far apart\b", r"之间的距离|之间有多远|相距|相隔")),
     (
         "visibility",
         words(
@@ -82,14 +83,14 @@ _KINDS: tuple[tuple[QuestionKind, dict[Language, re.Pattern[str]]], ...] = (
 _EXISTS = words(
     r"^(is|are) there\b|^(is|are|can) .*\b(visible|in (the|this) (picture|image|photo|scene)|see|find|spot)\b|\bdo you see\b|"
     r"\bdoes (the|this) (picture|image|photo|scene) (show|contain|have|include)\b",
-    r"有没有|是否有|存在|有.*[吗么]|能看(到|见).*[吗么]|看得(到|见)",
+    r"有没有|是否有|存在|有.{0,40}[吗么]|能看(到|见).{0,40}[吗么]|看得(到|见)",
 )
 
 _DEPTH_RELATIONS = frozenset(
     {"nearest", "farthest", "in_front_of", "behind", "on", "under", "above", "below", "next_to", "between"}
     | {"inside", "near", "far", "touching", "aligned", "facing"}
 )
-_HIDDEN_BY = words(r"\b(hidden|covered|blocked|obscured|occluded|obstructed)\b.*\b(by|behind)\b", r"被")
+_HIDDEN_BY = words(r"\b(hidden|covered|blocked|obscured|occluded|obstructed)\b.{0,80}\b(by|behind)\b", r"被")
 _CHOICE = words(r"\b(which|what|who|name)\b|\bor (the|an?)\b", r"哪|什么|还是|谁")
 # Questions that yes and no may answer, although they hold "which" or "什么".
 _YES_OR_NO = words(

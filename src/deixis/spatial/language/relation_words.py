@@ -31,11 +31,11 @@ _RELATIONS: tuple[tuple[AnyRelation, dict[Language, re.Pattern[str]]], ...] = (
     ("touching", words(r"\btouch(es|ing)?\b|\bin contact with\b", r"接触|碰到|碰着|相碰|贴着")),
     ("aligned", words(r"\b(aligned|parallel|lined up)\b", r"平行|对齐")),
     ("facing", words(r"\b(facing|faces?)\b", r"(?<!画)面向|面对|面朝|朝向|正对")),
-    ("inside", words(r"\binside\b|\bcontained in\b", r"(在|装|放)(?!图|画|照)[^,.?图画照]*(里(面|边|头)?(?!有)|内部|之内)")),
-    ("far", words(r"\bfar (away )?from\b", r"离[^,.?]*[很太]远|远离")),
+    ("inside", words(r"\binside\b|\bcontained in\b", r"(在|装|放)(?!图|画|照)[^,.?图画照]{0,40}(里(面|边|头)?(?!有)|内部|之内)")),
+    ("far", words(r"\bfar (away )?from\b", r"离[^,.?]{0,40}[很太]远|远离")),
     (
         "on",
-        words(r"\bon top of\b|\b(rest|sit|stand|l)(s|ing|ting|ying|ies)? on\b|\bsupported by\b", r"(叠|压|搁)在[^,.?]*上"),
+        words(r"\bon top of\b|\b(rest|sit|stand|l)(s|ing|ting|ying|ies)? on\b|\bsupported by\b", r"(叠|压|搁)在[^,.?]{0,40}上"),
     ),
     ("above", words(r"\babove\b|\bover\b|\bhigher\b", r"上方|之上|高于")),
     ("below", words(r"\bbelow\b|\blower\b", r"下方|低于")),
@@ -46,7 +46,7 @@ _RELATIONS: tuple[tuple[AnyRelation, dict[Language, re.Pattern[str]]], ...] = (
         "on",
         words(
             r"\bon (?!(the )?(table|desk|floor|ground|picture|image|photo)\b)",
-            r"(?<!从)(在|于)(?!桌|图|画|照)[^,.?]*上(面|边|头)?(?![方下])",
+            r"(?<!从)(在|于)(?!桌|图|画|照)[^,.?]{0,40}上(面|边|头)?(?![方下])",
         ),
     ),
 )

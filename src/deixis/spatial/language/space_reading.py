@@ -49,6 +49,13 @@ class SpaceQuestion:
         said = (self.subject, self.other, self.frame.at, self.frame.facing)
         return tuple(dict.fromkeys(name for name in said if name))
 
+    @property
+    def family(self) -> str:
+        """What it is held against truth with: a kind or a relation, and whose frame where that changes what is measured."""
+        if self.kind in ("relation", "choice"):
+            return f"{self.relation}, {self.frame.kind}" if self.relation in _SIDES.values() else str(self.relation)
+        return f"offset, {self.frame.kind}" if self.kind == "offset" else self.kind
+
 
 # Names have an end: without one, a long text of nothing but "and" would be tried in every way that it can be cut.
 _EN, _ZH = r"[^,?]{1,60}?", r"[^,?在]{1,24}?"
@@ -121,8 +128,8 @@ _METRIC: tuple[tuple[SpaceKind, dict[Language, re.Pattern[str]]], ...] = (
     (
         "distance",
         words(
-            rf"(?:{_HOW_MUCH_EN}|how close|distance|gap)\b.*?(?:\bbetween (?P<a>{_EN}) and (?P<b>{_EN})|\bapart (?:is|are) "
-            rf"(?P<a_>{_EN}) and (?P<b_>{_EN})|\bfrom (?P<a__>{_EN}) to (?P<b__>{_EN}))\W*$"
+            rf"(?:{_HOW_MUCH_EN}|how close|distance|gap)\b.{{0,80}}?(?:\bbetween (?P<a>{_EN}) and (?P<b>{_EN})"
+            rf"|\bapart (?:is|are) (?P<a_>{_EN}) and (?P<b_>{_EN})|\bfrom (?P<a__>{_EN}) to (?P<b__>{_EN}))\W*$"
             rf"|how (?:far|close|distant)(?: away)? (?:is|are) (?P<a___>{_EN}) (?:away )?(?:from|to) (?P<b___>{_EN})\W*$"
             rf"|how far (?:is|are) (?P<a____>{_EN}) and (?P<b____>{_EN}) apart\W*$",
             rf"(?P<a>{_ZH}){_AND_ZH}(?P<b>{_ZH})(?:之间)?(?:的?(?:距离|间距|相距|相隔|间隔))?{_HOW_MUCH_ZH}\W*$",
@@ -131,15 +138,15 @@ _METRIC: tuple[tuple[SpaceKind, dict[Language, re.Pattern[str]]], ...] = (
 )
 _SIGHT = words(
     rf"^(?:can|could|does|do) (?P<a>{_EN}) (?:see|look at|have (?:a )?(?:clear |free )?(?:line of sight|view) (?:to|of)) "
-    rf"(?P<b>{_EN})\W*$|(?:line of sight|\bview\b|\bblock\w*|\bobstruct\w*|in the way|anything|something|obstacle).*?\b"
+    rf"(?P<b>{_EN})\W*$|(?:line of sight|\bview\b|\bblock\w*|\bobstruct\w*|in the way|anything|something|obstacle).{{0,80}}?\b"
     rf"(?:between (?P<a_>{_EN}) and|from (?P<a__>{_EN}) to) (?P<b_>{_EN})\W*$"
     rf"|^is (?P<b__>{_EN}) visible from (?P<a___>{_EN})\W*$",
     r"^(?:从|在)?(?P<a>[^,?]{1,24}?)(?:处|那里|的位置|上)?,?(?:能不能|能否|是否能|能|可以)(?:直接)?(?:看到|看见|看得见|望见)(?!多)"
     r"(?P<b>[^,?]{1,24}?)[吗么]?\W*$|(?:[挡遮阻]\S{0,3}在)(?P<a_>[^,?]{1,24}?)(?:和|与|跟)(?P<b_>[^,?]{1,24}?)的?(?:之间|中间)"
-    r"|(?:在|于)?(?P<a__>[^,?]{1,24}?)(?:和|与|跟|到)(?P<b__>[^,?]{1,24}?)(?:之间|中间)[^?]*[挡遮阻]",
+    r"|(?:在|于)?(?P<a__>[^,?]{1,24}?)(?:和|与|跟|到)(?P<b__>[^,?]{1,24}?)(?:之间|中间)[^?]{0,40}[挡遮阻]",
 )
 _CHOICE = words(
-    rf"\b(?:which|what|who)\b.*[,:]\s*(?P<a>{_EN}) or (?P<b>{_EN})\W*$",
+    rf"\b(?:which|what|who)\b.{{0,80}}[,:]\s*(?P<a>{_EN}) or (?P<b>{_EN})\W*$",
     r"(?P<a>[^,?]{1,24}?)(?:和|与|还是)(?P<b>[^,?]{1,24}?),?(?:之中|中|里)?(?:哪|谁)",
 )
 _SIDES: Mapping[str, AnyRelation] = {

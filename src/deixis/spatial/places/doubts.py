@@ -40,7 +40,9 @@ class SpaceDoubt:
 
     `ray` and `side`: of a centre, along its ray and across it. `gap`: of the distance between two surfaces, which sizes and turns
     change as well; its errors e have P(|e| ≤ u · half-width) = 1 − 0.1^(u^tail). `weight`: what the log-odds of a share of
-    variants are worth. `made` records what all that was fitted on.
+    variants are worth. `offset_scale`: how many times as far as variants an interval along a direction must reach, since turns
+    tilt the direction. `made` records what all that was fitted on, and `measured` how many answers of each family of questions
+    (`SpaceQuestion.family`) were held against truth.
 
     The defaults hold for models that nobody calibrated; they were once measured on a far weaker checkpoint than nano is now, and
     answers that rest on them say so.
@@ -51,15 +53,22 @@ class SpaceDoubt:
     gap: HalfWidth = HalfWidth(of_depth=0.08)
     tail: float = 1.4  # nearly the normal distribution
     weight: float = 1.0
+    offset_scale: float = 1.0
+    measured: Mapping[str, int] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (0 < self.tail < math.inf and 0 < self.weight < math.inf):
-            raise ValueError(f"tail is {self.tail} and weight {self.weight}; expected positive finite numbers")
+        if not all(0 < number < math.inf for number in (self.tail, self.weight, self.offset_scale)):
+            numbers = f"tail is {self.tail}, weight {self.weight} and offset_scale {self.offset_scale}"
+            raise ValueError(f"{numbers}; expected positive finite numbers")
 
     @property
     def fitted(self) -> bool:
         return bool(self.made)
+
+    def knows(self, family: str) -> bool:
+        """Whether confidence in answers of that family was held against truth."""
+        return self.fitted and family in self.measured
 
     def within(self, error_m: float, half_width_m: float) -> float:
         """The probability that a distance is off by no more than that."""
@@ -75,13 +84,17 @@ class SpaceDoubt:
             name: {part: round(value, 5) for part, value in asdict(width).items()}
             for name, width in (("ray", self.ray), ("side", self.side), ("gap", self.gap))
         }
-        return {"made": dict(self.made), **widths, "tail": round(self.tail, 4), "weight": round(self.weight, 4)}
+        numbers = {name: round(getattr(self, name), 4) for name in ("tail", "weight", "offset_scale")}
+        return {"made": dict(self.made), "measured": dict(self.measured), **widths, **numbers}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> SpaceDoubt:
         """Raises ValueError, KeyError or TypeError for what is none."""
         ray, side, gap = (HalfWidth(**{str(k): float(v) for k, v in row[name].items()}) for name in ("ray", "side", "gap"))
-        return cls(ray, side, gap, float(row["tail"]), float(row["weight"]), dict(row["made"]))
+        # An older file vouches for nothing.
+        measured = {str(family): int(count) for family, count in row.get("measured", {}).items()}
+        scale = float(row.get("offset_scale", cls.offset_scale))
+        return cls(ray, side, gap, float(row["tail"]), float(row["weight"]), scale, measured, dict(row["made"]))
 
 
 GUESSED = SpaceDoubt()  # of models that nobody calibrated

@@ -19,7 +19,11 @@ FRONTED: Mapping[Language, re.Pattern[str]] = words(
     r"bicycle|bike|motorbike|person|man|woman|child|boy|girl|robot|camera|clock|phone|keyboard|printer|oven|microwave|piano)$",
     r"(电脑|显示器|屏幕|电视|椅子?|沙发|书桌|衣柜|冰箱|车|人|孩|相机|钟|手机|键盘|打印机|烤箱|微波炉|钢琴)$",
 )
-_REASONS: Mapping[str, Mapping[Language, str]] = {
+# What is said, and why nothing can be.
+WORDS: Mapping[str, Mapping[Language, str]] = {
+    "yes": {"en": "Yes", "zh": "是"},
+    "no": {"en": "No", "zh": "否"},
+    "absent": {"en": "absent", "zh": "没有"},
     "close": {"en": "too close to call", "zh": "相差太小,无法判断"},
     "doubtful": {"en": "the boxes are not exact enough to tell", "zh": "三维框不够精确,无法判断"},
     "no_box": {"en": "{a} was found, but not its place in space", "zh": "找到了{a},但不知道它在空间中的位置"},
@@ -38,10 +42,6 @@ _REASONS: Mapping[str, Mapping[Language, str]] = {
         "en": "from the {a}, that is straight up or down: there is no left or right",
         "zh": "从{a}看是正上或正下方,没有左右之分",
     },
-}
-WORDS: Mapping[str, Mapping[Language, str]] = {
-    "yes": {"en": "Yes", "zh": "是"},
-    "no": {"en": "No", "zh": "否"},
     "blocked": {"en": "No: {a} in the way", "zh": "不能:被{a}挡住"},
     "apart": {"en": "{a} between their surfaces ({b}), {c} between their centres", "zh": "表面相距{a}({b}),中心相距{c}"},
     "side": {"en": "{a} ({b})", "zh": "{a}({b})"},
@@ -57,15 +57,15 @@ WORDS: Mapping[str, Mapping[Language, str]] = {
     "camera": {"en": "camera", "zh": "相机"},
     "self": {"en": "whoever looks", "zh": "观察者"},
     "guessed": {
-        "en": "not calibrated: how far this model's 3D boxes are off was never measured, so intervals and confidence are guesses",
-        "zh": "未经校准:该模型三维框的误差未曾测量,区间和置信度只是估计",
+        "en": "how far this model's 3D boxes are off was never measured: intervals in metres are guesses",
+        "zh": "该模型三维框的误差未曾测量:以米给出的区间只是估计",
     },
 }
 
 
 def reason(name: str, language: Language, about: str = "") -> str:
     """One of the reasons for "unsure", in words."""
-    return _REASONS[name][language].format(a=about)
+    return WORDS[name][language].format(a=about)
 
 
 def metres(value: float, language: Language) -> str:

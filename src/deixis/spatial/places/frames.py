@@ -150,7 +150,7 @@ def _aside(asked: SpaceQuestion, things: Things, language: Language) -> Outcome:
     value, values = along(things), np.array([along(these) for these in variants(things)])
     if (sure := probability(values * value > 0, things.doubt)) < SURE:
         raise Unsure(f"{reason('close', language)}: {metres(value, language)}")
-    part = spread(abs(value), values * math.copysign(1, value))
+    part = spread(abs(value), values * math.copysign(1, value), things.doubt.offset_scale)
     text = WORDS["side" if value > 0 else "other_side"][language].format(
         a=metres(part.value, language), b=stretch(part, language)
     )

@@ -275,7 +275,16 @@ def _seen(place: Place, camera: Camera, hidden_by: Sequence[tuple[float, float, 
     low, high = points.min(axis=0), points.max(axis=0)
     if low.min() < 0 or high[0] > camera.width or high[1] > camera.height:
         return False
-    return not any(x1 < high[0] and low[0] < x2 and y1 < high[1] and low[1] < y2 for x1, y1, x2, y2 in hidden_by)
+    near_by = [box for box in hidden_by if box[0] < high[0] and low[0] < box[2] and box[1] < high[1] and low[1] < box[3]]
+    if not near_by:
+        return True
+    outline = convex_hull(points.round(6))  # without corners that only rounding tells apart
+    if len(outline) < 3:
+        return False
+    normals, offsets = _outward(outline)
+    corners = np.array([[(x, y) for x in (x1, x2) for y in (y1, y2)] for x1, y1, x2, y2 in near_by])  # (n, 4, 2)
+    # Apart from a box whose corners all lie beyond one of the outline's sides.
+    return all((corner @ normals.T - offsets >= 0).all(axis=0).any() for corner in corners)
 
 
 def _spread(places: Sequence[Place], count: int) -> tuple[Place, ...]:

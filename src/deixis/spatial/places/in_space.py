@@ -5,8 +5,6 @@ Knows the steps. Does not know how geometry decides (see frames.py), nor how suc
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from deixis.geometry import iou_px
 from deixis.spatial.answer import Answer, Claim, FoundObject
 from deixis.spatial.checking.claims import sentence
@@ -24,7 +22,6 @@ from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
 
 WORDS_TOKENS = 64
-MEASURED = ("relation", "choice", "distance", "within", "offset")  # kinds whose confidence was held against truth
 SAME_IOU = 0.5  # a box that covers a named thing so well is that thing and hides nothing of it
 
 
@@ -47,9 +44,7 @@ def answer_in_space(run: Run, reading: Reading, asked: SpaceQuestion, doubt: Spa
         boxes = {name: item.box_3d for name, item in objects.items() if item.box_3d is not None}
         others = [(item.label, item.box_3d) for item in bystanders if item.box_3d is not None]
         outcome = decide(asked, Things(boxes, others, run.backend.card.box_front, doubt), language)
-    told = run.provenance()
-    if not doubt.fitted:
-        told = replace(told, notes=(*told.notes, WORDS["guessed"][language]))
+    guessed = () if doubt.fitted else (WORDS["guessed"][language],)
     shown = (*objects.values(), *(item for item in bystanders if item.label in outcome.text))
     return Answer(
         question=reading.text,
@@ -60,9 +55,9 @@ def answer_in_space(run: Run, reading: Reading, asked: SpaceQuestion, doubt: Spa
         objects=shown,
         claims=(_claim(asked, outcome, value, objects, language),),
         camera=run.camera,
-        provenance=told,
+        provenance=run.provenance().noted(*guessed),
         reasoning=reply.reasoning,
-        calibrated=doubt.fitted and asked.kind in MEASURED and outcome.geometry != "undecided",
+        calibrated=doubt.knows(asked.family) and outcome.geometry != "undecided" and outcome.verdict != "absent",
     )
 
 
@@ -71,7 +66,7 @@ def named_thing(run: Run, name: str, language: Language) -> FoundObject | Outcom
     parsed, objects = run.boxes("locate", prompts.locate(name, language))
     if not objects and not parsed.problems:
         sure = mean_probability(run.last, [(0, len(run.last.text))]) or 0.5
-        return Outcome("absent", {"en": "absent", "zh": "没有"}[language], sure, "no")
+        return Outcome("absent", WORDS["absent"][language], sure, "no")
     if len(objects) > 1:
         return Outcome("unsure", reason("many", language, name), UNSURE)
     placed = run.with_3d(objects, "locate_3d", prompts.locate_3d(name, language))

@@ -92,16 +92,18 @@ class _Asked:
         room_m = places[0].clearance_m if places else 0.0
         text = self.text(key, x=x, y=y, c=-100 * room_m if key == "no" else 100 * room_m)
         claims: tuple[Claim, ...] = ()
+        reasoning = ""
         if self.reading.kind == "fit":
             prompt = prompts.ask(self.reading.text, self.reading.language)
-            said = parse_value(self.run.complete("ask", prompt, 64).text, self.reading.language).kind
+            reply = self.run.complete("ask", prompt, 64)
+            reasoning, said = reply.reasoning, parse_value(reply.text, self.reading.language).kind
             geometry = "undecided" if verdict == "unsure" else verdict
             agrees = said == geometry if said in ("yes", "no") and verdict != "unsure" else None
             margin = Margin(room_m, "m", {"yes": True, "no": False}.get(verdict)) if places else None
             claims = (Claim(self.text("fits"), said, geometry, agrees, margin=margin, subject=self.subject, others=self.anchors),)
-        found = replace(self._answer(text, verdict, confidence), claims=claims, places=places)
+        found = replace(self._answer(text, verdict, confidence), claims=claims, places=places, reasoning=reasoning)
         assumed = () if self.surface is None else (self.text(self.surface.known_by, b=100 * BEYOND_M),)
-        return replace(found, provenance=replace(found.provenance, notes=(*found.provenance.notes, *assumed)))
+        return replace(found, provenance=found.provenance.noted(*assumed))
 
     def _answer(self, text: str, verdict: str, confidence: float) -> Answer:
         run = self.run

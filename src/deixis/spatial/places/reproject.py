@@ -23,6 +23,7 @@ from deixis.spatial.grounding.parse import Problem
 from deixis.spatial.language.prompts import Language, guess_language
 from deixis.spatial.language.reading import Reading, read_question
 from deixis.spatial.language.values import Value, in_metres, parse_value
+from deixis.spatial.places.whereabouts import places_in_words, read_open
 from deixis.spatial.scene import SCHEMA, Scene, scene_of
 
 NOTES: Mapping[str, Mapping[Language, str]] = {
@@ -96,6 +97,11 @@ def _answer(found: Answer, objects: tuple[FoundObject, ...], camera: Camera, pro
         text = in_metres(said.number * _MOVES.depth_factor(camera) / _MOVES.depth_factor(found.camera), found.language)
         value = parse_value(text, found.language, wants="number")
         verdict = text if verdict == said.label else verdict
+    open_question = read_open(reading.text, reading.language)
+    if objects and open_question is not None and open_question.kind == "where":
+        text = places_in_words(objects, camera, found.language)
+        claims = tuple(replace(claim, geometry=text) for claim in found.claims)
+        return replace(found, answer=text, verdict=text, objects=objects, claims=claims, camera=camera, provenance=provenance)
     claims, stale = _claims(found, reading, (said, value), objects)
     if stale:
         provenance = _noted(provenance, NOTES["stale"][found.language])

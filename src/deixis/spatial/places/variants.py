@@ -81,10 +81,10 @@ def probability(hits: NDArray[np.bool_], doubt: SpaceDoubt) -> float:
     return doubt.weighed((int(np.count_nonzero(hits)) + 1) / (len(hits) + 2))
 
 
-def spread(value: float, values: Array) -> Interval:
-    """The value and where 90% of its variants lie."""
+def spread(value: float, values: Array, scale: float = 1.0) -> Interval:
+    """The value and where 90% of its variants lie, or so many times as far."""
     low, high = np.quantile(values, (0.05, 0.95)).tolist()
-    return Interval(min(low, value), value, max(high, value))
+    return Interval(value - scale * max(value - low, 0.0), value, value + scale * max(high - value, 0.0))
 
 
 def _centers(box: Box3D, doubt: SpaceDoubt, rng: np.random.Generator) -> list[Vec3]:

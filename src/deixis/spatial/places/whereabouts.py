@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from deixis.errors import GeometryError
-from deixis.geometry import Margin, Relation, iou_px, margin
-from deixis.media import Picture
+from deixis.geometry import Camera, Margin, Relation, iou_px, margin
 from deixis.spatial.answer import Answer, BoxPx, Claim, FoundObject
 from deixis.spatial.checking.claims import located, match_label, sentence
 from deixis.spatial.checking.confidence import mean_probability
 from deixis.spatial.language import prompts
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.relation_words import words
+from deixis.spatial.places.frame_words import WORDS, reason
 from deixis.spatial.run import Run
 from deixis.spatial.scene import EVERYTHING
 
@@ -62,8 +62,6 @@ _TEXTS: Mapping[str, Mapping[Language, str]] = {
     "all": {"en": "what the picture shows", "zh": "图中有什么"},
     "nothing": {"en": "nothing", "zh": "没有"},
     "perhaps": {"en": "perhaps {a}", "zh": "可能是{a}"},
-    "many": {"en": "{a} names more than one thing in the picture", "zh": "图中不止一个{a}"},
-    "absent": {"en": "absent", "zh": "没有"},
 }
 _COLUMNS: Mapping[Language, tuple[str, str, str]] = {"en": ("left", "middle", "right"), "zh": ("左", "中", "右")}
 _ROWS: Mapping[Language, tuple[str, str, str]] = {"en": ("upper", "", "lower"), "zh": ("上方", "部", "下方")}
@@ -95,15 +93,18 @@ def read_open(question: str, language: Language) -> OpenQuestion | None:
 
 def answer(run: Run, question: str, asked: OpenQuestion) -> Answer:
     """The answer of the located boxes; confidence is the mean probability of what they are spelled with, not calibrated."""
+    reply = run.complete("ask", prompts.ask(question, run.language), WORDS_TOKENS)
+    return replace(_located(run, question, asked, " ".join(reply.text.split())), reasoning=reply.reasoning)
+
+
+def _located(run: Run, question: str, asked: OpenQuestion, said: str) -> Answer:
     language = run.language
-    reply = run.complete("ask", prompts.ask(question, language), WORDS_TOKENS)
-    said = " ".join(reply.text.split())
     what = asked.name or EVERYTHING[language]
     parsed, objects = run.boxes("locate", prompts.locate(what, language))
     if not objects:
         unread = bool(parsed.problems)
         sure = mean_probability(run.last, [(0, len(run.last.text))]) or 0.5
-        text = said if unread else _TEXTS["absent" if asked.name else "nothing"][language]
+        text = said if unread else WORDS["absent"][language] if asked.name else _TEXTS["nothing"][language]
         return _answer(run, question, text, "unsure" if unread else "absent", 0.5 if unread else sure, (), ())
     if asked.kind == "where":
         objects = run.with_3d(objects, "locate_3d", prompts.locate_3d(what, language))
@@ -113,18 +114,22 @@ def answer(run: Run, question: str, asked: OpenQuestion) -> Answer:
         claim = Claim(_TEXTS["all"][language], said, names, None)
         return _answer(run, question, names, names, _mean_score(objects), objects, (claim,))
     if len(objects) > 1:
-        return _answer(run, question, _TEXTS["many"][language].format(a=what), "unsure", 0.5, objects, ())
+        return _answer(run, question, reason("many", language, what), "unsure", 0.5, objects, ())
     return _related(run, question, asked, objects[0], said)
 
 
 def _whereabouts(run: Run, question: str, asked: OpenQuestion, objects: tuple[FoundObject, ...], said: str) -> Answer:
-    language = run.language
-    texts = [_place_text(item, run.picture, language) for item in objects]
+    text = places_in_words(objects, run.camera, run.language)
+    claim = Claim(_TEXTS["where"][run.language].format(a=asked.name), said, text, None, subject=0)
+    return _answer(run, question, text, text, _mean_score(objects), objects, (claim,))
+
+
+def places_in_words(objects: Sequence[FoundObject], camera: Camera, language: Language) -> str:
+    """Where things are in the camera's picture, and how far from it; by name where there are several."""
+    texts = [_place_text(item, camera, language) for item in objects]
     if len(objects) > 1:
         texts = [_TEXTS["labelled"][language].format(label=o.label, text=t) for o, t in zip(objects, texts, strict=True)]
-    text = _END[language].join(texts)
-    claim = Claim(_TEXTS["where"][language].format(a=asked.name), said, text, None, subject=0)
-    return _answer(run, question, text, text, _mean_score(objects), objects, (claim,))
+    return _END[language].join(texts)
 
 
 def _related(run: Run, question: str, asked: OpenQuestion, anchor: FoundObject, said: str) -> Answer:
@@ -171,15 +176,15 @@ def _measured(relation: Relation, subject: FoundObject, other: FoundObject) -> M
         return None
 
 
-def _place_text(item: FoundObject, picture: Picture, language: Language) -> str:
+def _place_text(item: FoundObject, camera: Camera, language: Language) -> str:
     corners = ",".join(f"{value:.0f}" for value in item.box_px)
-    text = _TEXTS["at"][language].format(place=_third(item.box_px, picture, language), box=corners)
+    text = _TEXTS["at"][language].format(place=_third(item.box_px, camera, language), box=corners)
     return text if item.depth_m is None else text + _TEXTS["away"][language].format(m=item.depth_m)
 
 
-def _third(box_px: BoxPx, picture: Picture, language: Language) -> str:
+def _third(box_px: BoxPx, camera: Camera, language: Language) -> str:
     """Which ninth of the picture the box's middle lies in: "upper left", "middle", "左上方"."""
-    x, y = (box_px[0] + box_px[2]) / 2 / picture.width, (box_px[1] + box_px[3]) / 2 / picture.height
+    x, y = (box_px[0] + box_px[2]) / 2 / camera.width, (box_px[1] + box_px[3]) / 2 / camera.height
     column, row = _COLUMNS[language][min(int(3 * x), 2)], _ROWS[language][min(int(3 * y), 2)]
     return f"{row} {column}".strip() if language == "en" else column + row
 
