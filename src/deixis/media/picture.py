@@ -178,7 +178,8 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 
 def _picture(pixels: NDArray[np.uint8], camera: Camera | None, name: str) -> Picture:
-    pixels.setflags(write=False)
+    # Bytes, so that nobody can ever write to them: who has read them once (the engine's hash) need not look again.
+    pixels = np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape)
     digest = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[0]} RGB8 ".encode())
     digest.update(pixels.data)
     return Picture(pixels, digest.hexdigest(), camera, name)
