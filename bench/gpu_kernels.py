@@ -21,8 +21,9 @@ from deixis.engine import vision as engine_vision
 from deixis.engine.fp8 import fp8_network
 from deixis.engine.graphs import GraphNetwork
 from deixis.engine.kernels import gemv as kernel
+from deixis.engine.paged_attention import BACKENDS
 from deixis.engine.step import KVPages, Span, Step, slots_of
-from deixis.engine.triton_ops import BACKENDS, GemvTiling, TritonOps
+from deixis.engine.triton_ops import GemvTiling, TritonOps
 from deixis.model import Qwen3VL, Qwen3VLConfig, TextConfig, VisionConfig
 from deixis.model.moe import SparseMLP
 from deixis.model.weights import empty_model

@@ -5,6 +5,7 @@ MUJOCO_GL=egl python bench/int8_accuracy.py [PICTURES] [SEED]
 
 import json
 import sys
+from collections.abc import Callable
 
 from deixis.backends import Conversation
 from deixis.backends.catalog import nano_directory
@@ -17,12 +18,16 @@ from deixis.lab.scoring import score
 from deixis.model import open_checkpoint
 
 
-def main(pictures: int, seed: int) -> None:
+def with_int8(engine: LocalEngine) -> None:
+    """Let it serve by int8 weights."""
+    engine.engine = Engine(engine.checkpoint, engine.engine.settings, int8_network(engine.checkpoint.model))
+
+
+def main(pictures: int, seed: int, name: str = "int8", change: Callable[[LocalEngine], None] = with_int8) -> None:
     """Ask both the same; print a line of JSON after each picture, the last of which holds everything."""
     directory = nano_directory()
-    engines = {"float32": LocalEngine(open_checkpoint(directory)), "int8": LocalEngine(open_checkpoint(directory))}
-    small = engines["int8"]
-    small.engine = Engine(small.checkpoint, small.engine.settings, int8_network(small.checkpoint.model))
+    engines = {"float32": LocalEngine(open_checkpoint(directory)), name: LocalEngine(open_checkpoint(directory))}
+    change(engines[name])
     backends = {name: LocalBackend(engine, read_card(directory)) for name, engine in engines.items()}
     scores = {name: [] for name in backends}
     same = count = 0
@@ -35,7 +40,7 @@ def main(pictures: int, seed: int) -> None:
                 texts[name] = backend.complete(Conversation.about(made.pixels, question.prompt), max_new_tokens=limit).text
                 scores[name].append(score(question, texts[name]))
             count += 1
-            same += texts["float32"] == texts["int8"]
+            same += len(set(texts.values())) == 1
         right = {name: round(sum(bool(s["correct"]) for s in found) / count, 4) for name, found in scores.items()}
         kinds = {name: report(found)["kinds"] for name, found in scores.items()} if index == pictures - 1 else {}
         print(

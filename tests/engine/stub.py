@@ -52,6 +52,9 @@ class StubNetwork:
 
     def forward(self, step: Step, kv: StubPages) -> Tensor:
         self._step = step
+        if step.copies is not None:
+            source, target = step.copies.numpy()
+            kv.tokens.reshape(-1)[target] = kv.tokens.reshape(-1)[source]
         values = step.input_ids.numpy().copy()
         if step.features is not None:
             values[step.visual_rows.numpy()] = SEEN + (step.features.merged[:, 0].double().numpy() * 1e6).astype(np.int64)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from deixis.engine import LocalEngine, can_constrain, constrain
-from deixis.engine.constrain import Grammars, bits_of, schema_text
+from deixis.engine.constrain import Grammars, fill_masks, schema_text
 from deixis.errors import OptionError, SchemaError
 from deixis.model import Checkpoint, open_checkpoint
 from deixis.spatial.run import BOXES_SCHEMA
@@ -195,18 +195,26 @@ def test_masks_are_exact(which: str, request: pytest.FixtureRequest) -> None:
                 break
 
 
-def test_bits_of_many_are_those_of_each_and_one_that_is_broken_harms_none(checkpoint: Checkpoint) -> None:
+def test_masks_of_many_are_those_of_each_and_one_that_is_broken_harms_none(checkpoint: Checkpoint) -> None:
     grammars, size, rng = Grammars(checkpoint), checkpoint.config.text.vocab_size, random.Random(800_011)
-    held = [grammars.hold(schema, []) for schema in KNOWN.values()]
+    held = {row: grammars.hold(schema, []) for row, schema in zip((0, 2, 3, 4), KNOWN.values(), strict=True)}
+    masks = np.empty((6, -(-size // 32)), np.int32)
+
+    def allowed(row: int) -> list[int]:
+        return np.unpackbits(masks[row].view(np.uint8), bitorder="little")[:size].nonzero()[0].tolist()
+
     for _ in range(6):
-        for one, bits in zip(held, bits_of(held), strict=True):
-            assert not isinstance(bits, SchemaError)
-            allowed = np.unpackbits(bits, bitorder="little")[:size].nonzero()[0].tolist()
-            assert allowed == np.unpackbits(one.bits(), bitorder="little")[:size].nonzero()[0].tolist()
-            one.advance(rng.choice([token for token in allowed if token not in checkpoint.stop_ids] or allowed))
+        masks[:] = rng.randrange(1000)
+        assert fill_masks(held, masks) == {}
+        assert allowed(1) == allowed(5) == [*range(size)], "no schema, no mask"
+        for row, one in held.items():
+            assert allowed(row) == np.unpackbits(one.bits(), bitorder="little")[:size].nonzero()[0].tolist()
+            one.advance(rng.choice([token for token in allowed(row) if token not in checkpoint.stop_ids] or allowed(row)))
     with pytest.raises(SchemaError):
-        held[1].advance(checkpoint.processor.tokenizer.added["<|im_start|>"])
-    assert [isinstance(bits, SchemaError) for bits in bits_of(held)] == [False, True, False, False]
+        held[2].advance(checkpoint.processor.tokenizer.added["<|im_start|>"])
+    for broken in (held, {2: held[2]}):  # beside others, and alone
+        assert list(fill_masks(broken, masks)) == [2]
+        assert allowed(2) == [*range(size)]
 
 
 def test_token_bytes_are_what_ids_decode_to(nano: Checkpoint) -> None:

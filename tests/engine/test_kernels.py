@@ -83,6 +83,20 @@ def test_of_logits_that_are_no_numbers_the_ids_are_ids() -> None:
     assert ((ids >= 0) & (ids < 600)).all()
 
 
+@pytest.mark.parametrize(("rows", "vocab"), [(1, 600), (3, 1280), (2, 40_000)])
+def test_the_best_token_that_is_allowed(rows: int, vocab: int) -> None:
+    logits = drawn(rows, vocab, scale=3.0)
+    generator = torch.Generator().manual_seed(8)
+    for _ in range(8):
+        bits = torch.randint(-(2**31), 2**31, (rows, -(-vocab // 32)), generator=generator).int().to(DEVICE)
+        bits[0] &= torch.randint(0, 2, bits.shape[1:], generator=generator).int().to(DEVICE) << 31  # few, and the sign's bit
+        logits[0, 31] = logits[0, 63] = 20.0  # equal ones: the first that is allowed
+        assert FAST.best_allowed(logits, bits).tolist() == PLAIN.best_allowed(logits, bits).tolist()
+    assert FAST.best_allowed(logits, torch.full_like(bits, -1)).tolist() == logits.argmax(-1).tolist()
+    assert FAST.best_allowed(logits, torch.zeros_like(bits)).tolist() == [0] * rows
+    assert 0 <= int(FAST.best_allowed(torch.full_like(logits, float("nan")), bits)[0]) < vocab
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rows", [1, 5, 130] if CUDA else [1, 5])
 def test_queries_and_keys_into_place(rows: int, dtype: torch.dtype) -> None:

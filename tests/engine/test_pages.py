@@ -68,3 +68,13 @@ def test_check_finds_what_is_wrong(used: list[int], named: list[int]) -> None:
         pool.check(used, named)
     with pytest.raises(AssertionError, match="no user"):
         pool.give_back(1, keep=False)
+
+
+def test_a_touched_page_is_the_last_to_go() -> None:
+    pool = PagePool(3, lambda _: None)
+    for page in [pool.take() for _ in range(3)]:
+        pool.give_back(page, keep=page != 2)
+    pool.touch(0)
+    pool.touch(2)  # is free, and stays so
+    pool.check([], [0, 1])
+    assert [pool.take() for _ in range(3)] == [2, 1, 0]

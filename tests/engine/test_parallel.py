@@ -1,6 +1,7 @@
 """Two processes with half the weights each answer as one process with all of them."""
 
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,13 @@ SPANS = [(Span(0, 9, [2, 0]), Span(0, 5, [1])), (Span(9, 1, [2, 0]), Span(5, 1, 
 def model_of(sparse: bool) -> Qwen3VL:
     config = tiny.config_dict(sparse=sparse, attention_bias=True)
     model = Qwen3VL(Qwen3VLConfig.from_dict(config))
-    model.init_weights(torch.Generator().manual_seed(3), std=0.15)
-    return model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(3)
+    model.init_weights(generator, std=0.15)
+    model.requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if name.endswith("proj.bias"):
+            parameter.normal_(generator=generator)
+    return model
 
 
 def steps() -> list[Step]:
@@ -37,7 +43,9 @@ def steps() -> list[Step]:
     merged, *taps = (torch.randn(4, 32, generator=generator) for _ in range(4))
     first = out[0]
     seen = VisualFeatures(merged, tuple(taps))
-    out[0] = Step(first.spans, first.input_ids, first.positions, first.slots, first.wanted, torch.tensor([2, 3, 4, 5]), seen)
+    out[0] = replace(first, visual_rows=torch.tensor([2, 3, 4, 5]), features=seen)
+    page = [16, 17, 18, 19], [32, 33, 34, 35]  # what the second sequence said becomes the first's beginning
+    out[1] = replace(out[1], copies=torch.tensor(page))
     return out
 
 
@@ -47,10 +55,11 @@ def work(rank: int, folder: str, sparse: bool) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     with torch.inference_mode():
         network = parallel_network(model_of(sparse))
-        kv = network.pages(3, PAGE)
         if rank:
-            network.follow(kv)
+            network.follow()
         else:
+            kv = network.pages(3, PAGE)
+            network.warm(kv)
             found = [network.logits(network.forward(step, kv)) for step in steps()]
             network.end()
             torch.save(found, f"{folder}/found.pt")
@@ -61,6 +70,8 @@ def work(rank: int, folder: str, sparse: bool) -> None:
 def test_two_processes_say_what_one_says(tmp_path: Path, sparse: bool) -> None:
     mp.spawn(work, (str(tmp_path), sparse), nprocs=2)
     found = torch.load(tmp_path / "found.pt", weights_only=True)
+    for field in fields(Step):
+        assert any(getattr(step, field.name) is not None for step in steps()), f"{field.name} is sent and not tested"
     with torch.inference_mode():
         network = Network(model_of(sparse))
         kv = network.pages(3, PAGE)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from deixis.engine import pictures
 from deixis.engine.pictures import PIECE_BYTES, VisionCache, digest_of
 from deixis.errors import PictureError
 from deixis.model import PixelLimits, Processor, VisualFeatures, builtin_template
@@ -47,6 +48,31 @@ def test_everything_that_features_depend_on_is_in_the_digest(processor: Processo
     assert len({digest, *different}) == 1 + len(different)
     # A video's own settings, not those of images, are in its digest.
     assert digest_of(video(pixels[None]), other) == digest_of(video(pixels[None]), processor)
+
+
+def test_a_read_only_picture_that_was_changed_is_another(processor: Processor) -> None:
+    pixels = tiny.photo(600, 600, 1).copy()
+    pixels.setflags(write=False)
+    digest = digest_of(image(pixels), processor)
+    pixels.setflags(write=True)
+    pixels[300, 300, 1] ^= 1
+    pixels.setflags(write=False)
+    assert digest_of(image(pixels), processor) == digest_of(image(pixels.copy()), processor) != digest
+
+
+def test_only_what_nobody_can_write_to_is_hashed_once(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = tiny.photo(600, 600, 2)
+    fixed = np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape)
+    frozen = pixels.copy()
+    frozen.setflags(write=False)
+    digest = digest_of(image(fixed), processor)
+    assert digest == digest_of(image(frozen), processor)
+    asked = []
+    monkeypatch.setattr(pictures, "_hash", lambda piece: asked.append(piece) or b"")
+    assert digest_of(image(fixed), processor) == digest and not asked
+    assert digest_of(image(fixed[:599]), processor) != digest and asked  # a part of it is another picture
+    asked.clear()
+    assert digest_of(image(frozen), processor) != digest and asked
 
 
 @pytest.mark.parametrize("bad", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32), "cup.png"])

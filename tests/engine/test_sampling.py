@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -102,15 +103,9 @@ class OneToken:
     def bits(self) -> np.ndarray:
         if self._token is None:
             raise SchemaError("nothing fits")
-        mask = np.zeros(VOCAB, np.uint8)
+        mask = np.zeros(-(-VOCAB // 32) * 32, np.uint8)
         mask[self._token] = 1
-        return np.packbits(mask, bitorder="little")
-
-    def bits_or_error(self) -> Any:
-        try:
-            return self.bits()
-        except SchemaError as error:
-            return error
+        return np.packbits(mask, bitorder="little").view(np.int32)
 
     def likeliest(self, ranked: list[int], scores: torch.Tensor) -> int:
         self.bits()
@@ -118,9 +113,20 @@ class OneToken:
         return self._token
 
 
+def fill(held: Mapping[int, OneToken], masks: np.ndarray) -> dict[int, SchemaError]:
+    wrong = {}
+    masks[:] = -1
+    for row, one in held.items():
+        try:
+            masks[row] = one.bits()
+        except SchemaError as error:
+            wrong[row] = error
+    return wrong
+
+
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_k": 3}])
 def test_held_rows_say_what_they_may_and_the_others_are_free(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "bits_of", lambda held: [one.bits_or_error() for one in held])
+    monkeypatch.setattr(sampling, "fill_masks", fill)
     logits = random_logits(random.Random(3), 4)
     streams = [stream(**settings) for _ in range(4)]
     free = choose(logits, [stream(**settings) for _ in range(4)], {}, TorchOps()).read()

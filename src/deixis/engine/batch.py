@@ -5,19 +5,20 @@ Knows streams, pages and tensors. Does not know why these chunks were chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from deixis.engine.sampling import Chosen
 from deixis.engine.scheduler import Chunk
 from deixis.engine.step import Span, Step, sent, slots_of
 from deixis.model import VisualFeatures
 
 
-def step_of(chunks: Sequence[Chunk], page_tokens: int, chosen: Tensor | None) -> Step:
-    """The step that reads `chunks`. `chosen` (w,) are the ids of the step before, on the device, if one is on its way.
+def step_of(chunks: Sequence[Chunk], page_tokens: int, before: Callable[[], Chosen | None]) -> Step:
+    """The step that reads `chunks`. `before` says what the step on its way chose, if there is one; it is asked last.
 
     Tensors are on the host, except where ids are not known there (and features).
     """
@@ -25,15 +26,32 @@ def step_of(chunks: Sequence[Chunk], page_tokens: int, chosen: Tensor | None) ->
     spans: list[Span] = []
     slots: list[int] = []
     wanted: list[int] = []
+    copies: tuple[list[int], list[int]] = [], []  # slots from and to
     unknown: list[tuple[int, int]] = []  # row here, row in `chosen`
     ids: list[int] = []
     positions = np.empty((3, rows), np.int64)
+    replies: list[tuple[int, int]] = []  # row, and its place on all three axes: one assignment for all of them
     at = 0
     for chunk in chunks:
         stream, end = chunk.stream, chunk.start + chunk.count
         span = Span(chunk.start, chunk.count, stream.pages)
         spans.append(span)
+        if chunk.wanted:
+            wanted.append(at + chunk.count - 1)
+        if chunk.count == 1 and (place := stream.place(chunk.start)) is not None:
+            replies.append((at, place))
+            slots.append(stream.pages[chunk.start // page_tokens] * page_tokens + chunk.start % page_tokens)
+            if chunk.start < len(stream.tokens):
+                ids.append(stream.tokens[chunk.start])
+            else:
+                unknown.append((at, stream.row))
+                ids.append(0)
+            at += 1
+            continue
         slots += slots_of(span, page_tokens)
+        if chunk.source is not None:
+            for page, listed in zip((chunk.source, stream.pages[chunk.start // page_tokens]), copies, strict=True):
+                listed += range(page * page_tokens, page * page_tokens + chunk.start % page_tokens)
         known = stream.tokens[chunk.start : end]
         if len(known) < chunk.count:
             unknown.append((at + chunk.count - 1, stream.row))
@@ -41,15 +59,18 @@ def step_of(chunks: Sequence[Chunk], page_tokens: int, chosen: Tensor | None) ->
         ids += known
         positions[:, at : at + chunk.count] = stream.positions(chunk.start, end)
         at += chunk.count
-        if chunk.wanted:
-            wanted.append(at - 1)
+    if replies:
+        of, places = zip(*replies, strict=True)
+        positions[:, of] = places
     visual_rows, features = _visual(chunks)
     input_ids = _int64(ids)
+    visual = _int64(visual_rows) if features is not None else None
+    where = torch.from_numpy(positions), _int64(slots), _int64(wanted)
+    chosen = before()
     if unknown:
         assert chosen is not None, "a token is unknown and no step is on its way"
-        input_ids = _with_chosen(input_ids, unknown, chosen)
-    visual = _int64(visual_rows) if features is not None else None
-    return Step(tuple(spans), input_ids, torch.from_numpy(positions), _int64(slots), _int64(wanted), visual, features)
+        input_ids = _with_chosen(input_ids, unknown, chosen.ids)
+    return Step(tuple(spans), input_ids, *where, visual, features, torch.tensor(copies) if copies[0] else None)
 
 
 def _with_chosen(ids: Tensor, unknown: Sequence[tuple[int, int]], chosen: Tensor) -> Tensor:

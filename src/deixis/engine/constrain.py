@@ -11,6 +11,7 @@ forced, so that the choice among spellings of the same text stays the network's.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MAX_SCHEMA_BYTES = 32 * 2**10
 MAX_SCHEMA_DEPTH = 64
 _KEPT_GRAMMARS = 64
+_MASK_THREADS = 2  # measured on 16 cores, 64 replies: more only take the cores from whoever launches the steps
 _LIMITS = {
     "max_grammar_size": 20_000,  # symbols; beyond 65,000 llguidance 1.9 panics
     "step_max_items": 20_000,
@@ -121,13 +123,15 @@ class Held:
 
     def bits(self) -> NDArray[np.uint8]:
         """Which tokens may come next, a bit each, lowest bit first: (vocab/8,). Raises SchemaError where none may."""
-        return self._checked(np.frombuffer(self._matcher.compute_bitmask(), np.uint8))
-
-    def _checked(self, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        _raise_error_of(self._matcher)
-        if not bits.any():
-            raise SchemaError("no reply can match the schema: it asks for something that never ends, or contradicts itself")
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self.check(allowed=bool(bits.any()))
         return bits
+
+    def check(self, *, allowed: bool) -> None:
+        """Raise SchemaError where the grammar has grown too complex to follow, or no token is `allowed`."""
+        _raise_error_of(self._matcher)
+        if not allowed:
+            raise SchemaError("no reply can match the schema: it asks for something that never ends, or contradicts itself")
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next; a stop token where the reply is whole."""
@@ -142,28 +146,37 @@ class Held:
             _raise_error_of(self._matcher)
 
 
-def bits_of(held: Sequence[Held]) -> list[NDArray[np.uint8] | SchemaError]:
-    """`Held.bits` of many replies of one checkpoint, computed side by side; in place of bits, what went wrong."""
-    words = -(-held[0]._size // 32)
-    masks = np.zeros((len(held), words), np.int32)
-    if len(held) > 1:
-        from llguidance.numpy import fill_next_token_bitmask_par
+def fill_masks(held: Mapping[int, Held], masks: NDArray[np.int32]) -> dict[int, SchemaError]:
+    """Write `Held.bits` of replies of one checkpoint to their rows of `masks` (rows, vocab/32), computed side by side.
 
-        fill_next_token_bitmask_par(_executor(), [(one._matcher, row) for row, one in enumerate(held)], masks)
-    found: list[NDArray[np.uint8] | SchemaError] = []
-    for row, one in enumerate(held):
+    All bits of the other rows are set, as are those of rows where something went wrong, which is what is given back.
+    """
+    from llguidance.numpy import fill_next_token_bitmask, fill_next_token_bitmask_par
+
+    for row in range(len(masks)):
+        if row not in held:
+            masks[row] = -1
+    if len(held) > 1:
+        fill_next_token_bitmask_par(_executor(), [(one._matcher, row) for row, one in held.items()], masks)
+    else:
+        for row, one in held.items():
+            fill_next_token_bitmask(one._matcher, masks, row)
+    allowed = masks.view(np.uint32).max(1).tolist()
+    wrong: dict[int, SchemaError] = {}
+    for row, one in held.items():
         try:
-            found.append(one.bits() if len(held) == 1 else one._checked(masks[row].view(np.uint8)))
+            one.check(allowed=bool(allowed[row]))
         except SchemaError as error:
-            found.append(error)
-    return found
+            masks[row] = -1
+            wrong[row] = error
+    return wrong
 
 
 @cache
 def _executor() -> LLExecutor:
     from llguidance import LLExecutor
 
-    return LLExecutor()
+    return LLExecutor(min(_MASK_THREADS, os.cpu_count() or 1))
 
 
 class _Vocabulary:

@@ -27,11 +27,12 @@ from deixis.engine.pictures import VisionCache
 from deixis.engine.reply_text import ReplyText
 from deixis.engine.request import EngineStats, Finish, Sampling
 from deixis.engine.runner import Flight, Runner
+from deixis.engine.sampling import generator_of
 from deixis.engine.scheduler import Chunk, Limits, Scheduler
 from deixis.engine.settings import EngineSettings
 from deixis.engine.stream import Prompt, Stream, pages_of
 from deixis.engine.ticket import Ticket
-from deixis.errors import DeixisError, EngineError, InputError, SchemaError
+from deixis.errors import DeixisError, EngineError, InputError, OverloadError, SchemaError
 from deixis.model import Checkpoint, VisualFeatures
 
 # Python lets a thread that waits for its turn wait 5 ms while another computes: the GPU would idle for steps on end.
@@ -42,14 +43,21 @@ class Engine:
     """Serves one checkpoint. `submit`, tickets and `stats` are safe from any thread."""
 
     def __init__(self, checkpoint: Checkpoint, settings: EngineSettings | None = None, network: Network | None = None) -> None:
-        """Raises OptionError for settings that leave no room for a single page."""
+        """Raises OptionError for settings that leave no room for a single page, EngineError where memory does not suffice."""
         self.checkpoint = checkpoint
         self.settings = settings if settings is not None else EngineSettings()
-        network = network if network is not None else network_for(checkpoint.model)
-        device, size = network.device, self.settings.page_tokens
-        pages = self.settings.pages(checkpoint.config.text, checkpoint.model.dtype, device)
         self.vision = VisionCache(self.settings.vision_cache_bytes)
-        self.runner = Runner(checkpoint, network, pages, size, self.vision)
+        try:
+            network = network if network is not None else network_for(checkpoint.model)
+            device, size = network.device, self.settings.page_tokens
+            pages = self.settings.pages(checkpoint.config.text, checkpoint.model.dtype, device)
+            self.runner = Runner(checkpoint, network, pages, size, self.vision)
+        except (RuntimeError, MemoryError) as error:
+            if not _no_memory(error):
+                raise
+            raise EngineError(
+                f"no memory for this network and its cache: use a smaller model, or less kv_bytes ({error})"
+            ) from error
         limits = Limits(self.settings.max_rows, self.settings.chunk_rows, self.settings.max_streams)
         self.scheduler = Scheduler(pages, size, limits, share_prefixes=self.settings.prefix_cache)
         self.overlap = self.settings.overlap if self.settings.overlap is not None else device.type == "cuda"
@@ -66,15 +74,24 @@ class Engine:
 
     # --- requests ---------------------------------------------------------------------------------------------------------
 
-    def submit(self, messages: Sequence[Mapping[str, Any]], sampling: Sampling | None = None) -> Ticket:
-        """Ask for replies to a conversation (messages as `Processor.encode` reads them).
+    def submit(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        sampling: Sampling | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Ticket:
+        """Ask for replies to a conversation (messages and tools as `Processor.encode` reads them).
 
         Raises at once what is wrong with the request: InputError for a conversation that leaves no room for an answer or needs
-        more pages than there are, PictureError, OptionError, and SchemaError for a schema that no reply can be held to.
+        more pages than there are, PictureError, OptionError, and SchemaError for a schema that no reply can be held to; and
+        OverloadError where too many wait already.
         """
         began = time.perf_counter()
+        if (waiting := len(self.scheduler.waiting) + len(self._arrived)) >= self.settings.max_waiting:
+            raise OverloadError(f"{waiting} requests wait already, and no more than {self.settings.max_waiting} may: ask later")
         sampling = sampling if sampling is not None else Sampling()
-        prompt = Prompt.read(messages, self.checkpoint.processor, self.settings.page_tokens)
+        prompt = Prompt.read(messages, self.checkpoint.processor, self.settings.page_tokens, tools)
         room = self._room(len(prompt.ids), sampling)
         deadline = None if sampling.deadline_s is None else time.monotonic() + sampling.deadline_s
         streams = [Stream(next(self._numbers), i, prompt, sampling, room, deadline) for i in range(sampling.n)]
@@ -82,7 +99,7 @@ class Engine:
             if sampling.schema is not None:
                 stream.held = self._grammars.hold(sampling.schema, prompt.ids)
             if sampling.temperature > 0:
-                stream.generator = torch.Generator().manual_seed(sampling.seed + stream.index)
+                stream.generator = generator_of(stream, self.checkpoint.config.text.vocab_size)
             if sampling.stop:
                 stream.text = ReplyText(self.checkpoint.processor.tokenizer, sampling.stop)
             stream.lap("prepare", since=began)
@@ -165,8 +182,10 @@ class Engine:
                     self._wake.wait()
         except Exception as error:
             # The engine itself is broken: nobody may wait for ever.
-            for stream in (*self.scheduler.waiting, *self.scheduler.running, *self._arrived):
-                stream.error = stream.error or _typed(error)
+            with self._lock:
+                self._take_in()
+                for stream in (*self.scheduler.waiting, *self.scheduler.running):
+                    self._fail(stream, error)
             self._thread = None  # last: who waits would drive
             with self._progress:
                 self._progress.notify_all()
@@ -182,8 +201,25 @@ class Engine:
 
     # --- one step ---------------------------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def _step(self) -> bool:
+        try:
+            return self._one_step()
+        except BaseException:
+            self._start_again()
+            raise
+
+    def _start_again(self) -> None:
+        """After an interruption nobody can tell what the step had done: all pages come back, and everybody is read again."""
+        self._flight = None
+        for stream in tuple(self.scheduler.running):
+            self.scheduler.preempt(stream)
+        for stream in self.scheduler.waiting:
+            stream.unknown = 0
+            if stream.generator is not None:
+                stream.generator = generator_of(stream, self.checkpoint.config.text.vocab_size)
+
+    @torch.inference_mode()
+    def _one_step(self) -> bool:
         self._take_in()
         flight = self._launch(self.scheduler.plan())
         if self._flight is not None:
@@ -246,9 +282,15 @@ class Engine:
 
     def _land(self, flight: Flight) -> None:
         """Read the tokens that a step brought."""
-        if flight.chosen is None:
+        try:
+            chosen = flight.chosen
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            for stream in flight.streams:
+                self._fail(stream, error)
             return
-        ids, logprobs, likeliest, their_logprobs = flight.chosen.read()
+        if chosen is None:
+            return
+        ids, logprobs, likeliest, their_logprobs = chosen.read()
         for row, stream in enumerate(flight.streams):
             if stream.over:
                 continue
@@ -331,6 +373,11 @@ class Engine:
         with self._lock:
             self.scheduler.check()
             assert self.vision.nbytes <= self.settings.vision_cache_bytes
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether that is what an allocator says; PyTorch's on the CPU has no exception of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _typed(error: Exception) -> DeixisError:

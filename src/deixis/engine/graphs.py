@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deixis.engine.network import Network
+from deixis.engine.paged_attention import DevicePlan, plan_shape
 from deixis.engine.plan import ITEM_FIELDS, Plan, work_plan
 from deixis.engine.step import KVPages, Step
-from deixis.engine.triton_ops import DevicePlan, TritonOps, plan_shape
+from deixis.engine.triton_ops import TritonOps
 from deixis.engine.vision import FastVision
 from deixis.model import Grid, Qwen3VL, TextConfig, VisualFeatures
 
@@ -150,6 +151,8 @@ class GraphNetwork(Network):
             plan = work_plan(step.spans, kv.page_tokens, plan_shape(self.config.text))
             bucket = self._bucket(next(rows for rows in BUCKETS if rows >= step.rows), kv)
             if bucket.layout.fits(plan):
+                if step.copies is not None:
+                    kv.copy(step.copies)
                 hidden = bucket.run(step, plan)
                 self._scored = (hidden, bucket.scores) if bucket.scores is not None and len(hidden) else None
                 return hidden

@@ -121,6 +121,7 @@ def int8_network(model: Qwen3VL) -> Network:
             qkv=qkv,
             qkv_bias=_wide(block.qkv_bias),
             out=out,
+            out_bias=_wide(block.out_bias),
             mlp=(gate_up, down),
         )
     head = Int8Weight(_matrix(network.head))

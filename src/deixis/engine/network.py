@@ -32,6 +32,7 @@ class Block:
     qkv: Weight
     qkv_bias: Tensor | None
     out: Weight
+    out_bias: Tensor | None
     mlp: tuple[Weight, Weight] | SparseMLP
 
 
@@ -70,6 +71,8 @@ class Network:
     def forward(self, step: Step, kv: KVPages) -> Tensor:
         """Hidden states (w, hidden) of the wanted rows, after the last norm; keys and values of all rows are written."""
         step = step.to(self.device)
+        if step.copies is not None:
+            kv.copy(step.copies)
         return self.pass_over(step, self.ops.attention(step, kv, self.config.text), kv)
 
     def pass_over(self, step: Step, attention: Attention, kv: KVPages) -> Tensor:
@@ -86,6 +89,8 @@ class Network:
             qkv = ops.norm_linear(x, block.norms[0], eps, block.qkv, block.qkv_bias)
             seen = attention(qkv, block.head_norms, cos, sin, keys, values)
             x = ops.add_linear(x, seen, block.out)
+            if block.out_bias is not None:
+                x = x + block.out_bias
             if isinstance(block.mlp, tuple):
                 gate_up, down = block.mlp
                 x = ops.add_linear(x, ops.norm_gate_up(x, block.norms[1], eps, gate_up), down)
@@ -132,6 +137,7 @@ def _block(layer: Any) -> Block:
         _packed(projections, "weight"),
         bias,
         attention.o_proj.weight,
+        attention.o_proj.bias,
         mlp if isinstance(mlp, SparseMLP) else (_packed((mlp.gate_proj, mlp.up_proj), "weight"), mlp.down_proj.weight),
     )
 

@@ -27,6 +27,8 @@ class TorchOps:
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """(n, size) -> same; statistics in float32."""
+        if x.dtype == torch.float32:
+            return F.rms_norm(x, weight.shape, weight, eps)  # the same numbers in one call
         wide = x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
         return weight.to(x.dtype) * normed.to(x.dtype)
@@ -75,6 +77,10 @@ class TorchOps:
         total = logits.logsumexp(-1)
         best, ids = logits.topk(count, dim=-1)
         return best - total.unsqueeze(-1), ids, total
+
+    def best_allowed(self, logits: Tensor, bits: Tensor) -> Tensor:
+        """The best token (w,) of each row of logits (w, vocab) float32 among those whose bit in `bits` (w, vocab/32) is set."""
+        return allowed_only(logits, bits).argmax(-1)
 
     def begin(
         self, input_ids: Tensor, positions: Tensor, table: Tensor, frequencies: tuple[Tensor, Tensor, float]
@@ -139,6 +145,13 @@ class TorchOps:
         return out.flatten(1)
 
 
+def allowed_only(logits: Tensor, bits: Tensor) -> Tensor:
+    """Logits (w, vocab) with -inf where the bit is not set: `bits` (w, vocab/32) int32, lowest bit first."""
+    places = torch.arange(32, device=logits.device, dtype=torch.int32)
+    allowed = ((bits.unsqueeze(-1) >> places) & 1).flatten(1)[:, : logits.shape[1]] == 1
+    return logits.masked_fill(~allowed, float("-inf"))
+
+
 def _of_sequence(cache: Tensor, span: Span, page_tokens: int) -> Tensor:
     """A sequence's rows (end, kv_heads, head_dim) of a layer's cache; a view where its pages follow one another."""
     used = -(-span.end // page_tokens)
@@ -146,4 +159,5 @@ def _of_sequence(cache: Tensor, span: Span, page_tokens: int) -> Tensor:
     if all(span.pages[i] == first + i for i in range(1, used)):
         return cache[first * page_tokens : first * page_tokens + span.end]
     pages = torch.as_tensor(span.pages[:used], device=cache.device)
-    return cache.view(-1, page_tokens, *cache.shape[1:])[pages].flatten(0, 1)[: span.end]
+    whole = cache.view(len(cache) // page_tokens, -1).index_select(0, pages)  # a copy a page; indexing copies number by number
+    return whole.view(-1, *cache.shape[1:])[: span.end]

@@ -60,6 +60,11 @@ class PagePool:
             del self._kept[page]
         self._users[page] += 1
 
+    def touch(self, page: int) -> None:
+        """A page was of use to somebody who does not keep it."""
+        if page in self._kept:
+            self._kept.move_to_end(page)
+
     def give_back(self, page: int, *, keep: bool) -> None:
         """One user less. The last one leaves it kept, or free."""
         assert self._users[page] > 0, f"page {page} is given back and has no user"

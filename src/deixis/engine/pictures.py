@@ -42,40 +42,47 @@ def begin_digest(part: Mapping[str, Any], processor: Processor) -> Callable[[], 
     pixels = pixels_of(part)
     limits = processor.image_limits if part["type"] == "image" else processor.video_limits
     whole = hashlib.sha256(repr((part["type"], pixels.shape, limits, processor.block_px)).encode())
-    known = _frozen.get(id(pixels))
+    known = _fixed.get(id(pixels))
     if known is not None and known[0]() is pixels:
         return _joined(whole, known[1])
-    data = np.ascontiguousarray(pixels).reshape(-1).data
-    pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]
-    hashed = _hashers().map(_hash, pieces) if len(pieces) > 2 else map(_hash, pieces)
-
-    def finish() -> bytes:
-        told = b"".join(hashed)
-        if _is_frozen(pixels):
-            key = id(pixels)
-            _frozen[key] = weakref.ref(pixels, lambda _: _frozen.pop(key, None)), told
-        return _joined(whole, told)()
-
-    return finish
-
-
-# What pictures hold that nobody can write to, while they live: asked about often, they are hashed once.
-_frozen: dict[int, tuple[weakref.ref[NDArray[np.uint8]], bytes]] = {}
-
-
-def _is_frozen(pixels: NDArray[np.uint8]) -> bool:
-    """Whether neither the array nor any memory that it is a view of can be written to."""
-    memory: object = pixels
-    while isinstance(memory, np.ndarray):
-        if memory.flags.writeable:
-            return False
-        memory = memory.base
-    return memory is None or isinstance(memory, bytes)
+    hashed = _begin_hash(pixels)
+    return lambda: _joined(whole, hashed())()
 
 
 def _joined(whole: hashlib._Hash, told: bytes) -> Callable[[], bytes]:
     whole.update(told)
     return whole.digest
+
+
+def _begin_hash(pixels: NDArray[np.uint8]) -> Callable[[], bytes]:
+    """A hash of the bytes, piece by piece; of a picture that nobody can ever write to it is kept."""
+    data = np.ascontiguousarray(pixels).reshape(-1).data
+    pieces = [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]
+    hashed = _hashers().map(_hash, pieces) if len(pieces) > 2 else map(_hash, pieces)
+    key = id(pixels)
+
+    def finish() -> bytes:
+        told = b"".join(hashed)
+        if _is_fixed(pixels):
+            _fixed[key] = weakref.ref(pixels, lambda _: _fixed.pop(key, None)), told
+        return told
+
+    return finish
+
+
+# What pictures hold whose memory is Python's own bytes, while they live: asked about often, they are hashed once. An array that
+# is merely read-only does not count: its owner may let it be written to, and forbid it again.
+_fixed: dict[int, tuple[weakref.ref[NDArray[np.uint8]], bytes]] = {}
+
+
+def _is_fixed(pixels: NDArray[np.uint8]) -> bool:
+    """Whether nobody can ever write to the array's memory."""
+    memory: object = pixels
+    while isinstance(memory, np.ndarray):
+        if memory.flags.writeable:
+            return False
+        memory = memory.base
+    return isinstance(memory, bytes)
 
 
 class VisionCache:

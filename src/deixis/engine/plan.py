@@ -9,7 +9,7 @@ then merges each row's parts.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Shape:
 
     kv_heads: int
     tile_rows: int
-    programs: int = 264  # two for each multiprocessor of a large GPU
+    programs: int = 256  # two for each multiprocessor of a large GPU; a power of two, as is the room for a row's parts
 
     @property
     def wanted_items(self) -> int:
@@ -56,9 +56,9 @@ class Shape:
         return max(1, self.programs // self.kv_heads)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Stretch:
-    """Rows that see the same keys start..end, which lie in `pages` (of the whole sequence)."""
+    """Rows that see the same keys start..end, which lie in `pages` (of the whole sequence); the last sees most of them."""
 
     rows: Sequence[int]
     pages: Sequence[int]
@@ -66,27 +66,21 @@ class _Stretch:
     end: int
 
 
-@dataclass
-class _Lists:
-    items: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    pages: list[int] = field(default_factory=list)
-
-
 def work_plan(spans: Sequence[Span], page_tokens: int, shape: Shape, elsewhere: Container[int] = ()) -> Plan:
     """Cut the attention of a step's spans, whose rows stand one after another; those numbered in `elsewhere` get no items."""
-    firsts = np.cumsum([0, *(span.count for span in spans)]).tolist()
-    numbered = [(span, firsts[i]) for i, span in enumerate(spans) if i not in elsewhere]
-    limits = np.zeros(firsts[-1], np.int32)
-    for span, first in numbered:
-        limits[first : first + span.count] = np.arange(span.start + 1, span.end + 1, dtype=np.int32)
-    tiles = [
-        _Stretch(stretch.rows[i : i + shape.tile_rows], stretch.pages, stretch.start, stretch.end)
-        for stretch in _stretches(numbered, 0, page_tokens)
-        for i in range(0, len(stretch.rows), shape.tile_rows)
-    ]
-    for tile in tiles:  # no row of a tile looks further than the one that sees most
-        tile.end = min(tile.end, int(limits[list(tile.rows)].max()))
+    numbered: list[tuple[Span, int]] = []
+    limits: list[int] = []
+    for i, span in enumerate(spans):
+        if i in elsewhere:
+            limits += [0] * span.count
+        else:
+            numbered.append((span, len(limits)))
+            limits += range(span.start + 1, span.end + 1)
+    tiles: list[_Stretch] = []
+    for stretch in _stretches(numbered, 0, page_tokens):
+        for i in range(0, len(stretch.rows), shape.tile_rows):
+            rows = stretch.rows[i : i + shape.tile_rows]
+            tiles.append(_Stretch(rows, stretch.pages, stretch.start, min(stretch.end, limits[rows[-1]])))
     return _cut(tiles, limits, page_tokens, shape)
 
 
@@ -114,7 +108,8 @@ def _common(spans: Sequence[Span], at: int, page_tokens: int) -> int:
     pages = spans[0].pages
     end = most
     while at < most:  # at: known to be common; most: not known not to be; the common case, all of them, is tried first
-        if any(span.pages[at:end] != pages[at:end] for span in spans[1:]):
+        asked = pages[at:end]
+        if any(span.pages[at:end] != asked for span in spans[1:]):
             most = end - 1
         else:
             at = end
@@ -122,42 +117,57 @@ def _common(spans: Sequence[Span], at: int, page_tokens: int) -> int:
     return at
 
 
-def _cut(tiles: Sequence[_Stretch], limits: NDArray[np.int32], page_tokens: int, shape: Shape) -> Plan:
-    blocks = sum(-(-(tile.end - tile.start) // BLOCK_KEYS) for tile in tiles)
-    tiles = sorted(tiles, key=lambda tile: tile.start - tile.end)  # the longest first, so that none is left alone at the end
+def _cut(tiles: Sequence[_Stretch], limits: Sequence[int], page_tokens: int, shape: Shape) -> Plan:
+    # The longest first, so that none is left alone at the end. All tiles at once: this runs between any two steps of a GPU.
+    tiles = sorted(tiles, key=lambda tile: tile.start - tile.end)
+    start, end, height = (np.array(column, np.int64) for column in _columns(tiles))
+    length = end - start
+    blocks = int(_per(length, BLOCK_KEYS).sum())
     # With items enough only those far longer than the others are cut: parts cost a pass of their own.
-    enough = len(tiles) >= shape.wanted_items and (tiles[0].end - tiles[0].start) * len(tiles) < 4 * blocks * BLOCK_KEYS
+    enough = len(tiles) >= shape.wanted_items and int(length[0]) * len(tiles) < 4 * blocks * BLOCK_KEYS
     piece = -(-blocks // shape.wanted_items) * BLOCK_KEYS * (4 if enough else 1)
-    pieces = [max(1, -(-(tile.end - tile.start) // piece)) for tile in tiles]
-    counts = np.zeros(len(limits), np.int32)
-    for tile, cuts in zip(tiles, pieces, strict=True):
-        counts[list(tile.rows)] += cuts
-    lists = _Lists()
-    partials: list[list[int]] = [[] for _ in limits]
-    room = 0
-    for tile, cuts in zip(tiles, pieces, strict=True):
-        # All rows of a tile at once or through partials alike: a row with one part only may still be a partial.
-        direct = cuts == 1 and all(counts[row] == 1 for row in tile.rows)
-        first_row, first_page = len(lists.rows), len(lists.pages)
+    cuts = _per(length, piece)
+    size = _per(_per(length, cuts), BLOCK_KEYS) * BLOCK_KEYS
+    rows: list[int] = []
+    pages: list[int] = []
+    first_page: list[int] = []  # the page list holds a tile's own pages alone; keys count from the sequence's beginning
+    for tile in tiles:
         page = tile.start // page_tokens
-        lists.rows += tile.rows
-        lists.pages += tile.pages[page : -(-tile.end // page_tokens)]
-        each = -(-(tile.end - tile.start) // cuts)
-        size = -(-each // BLOCK_KEYS) * BLOCK_KEYS
-        for start in range(tile.start, tile.end, size):
-            to = -1 if direct else room
-            # The page list holds the tile's own pages alone; keys count from the sequence's beginning.
-            lists.items.append((first_row, len(tile.rows), first_page - page, start, min(start + size, tile.end), to))
-            if not direct:
-                for i, row in enumerate(tile.rows):
-                    partials[row].append(room + i)
-                room += len(tile.rows)
-    starts = np.cumsum([0, *(len(own) for own in partials)], dtype=np.int32)
+        first_page.append(len(pages) - page)
+        rows += tile.rows
+        pages += tile.pages[page : -(-tile.end // page_tokens)]
+    row_list = np.array(rows, np.int64)
+    first_row = _before(height)
+    # All rows of a tile at once or through partials alike: a row with one part only may still be a partial.
+    parts_of_row = np.bincount(row_list, np.repeat(cuts, height), len(limits))
+    direct = np.maximum.reduceat(parts_of_row[row_list], first_row) == 1 if tiles else np.zeros(0, bool)
+    # Items: the pieces of tile after tile.
+    of = np.repeat(np.arange(len(tiles)), _per(length, size))
+    begin = start[of] + size[of] * (np.arange(len(of)) - np.repeat(_before(_per(length, size)), _per(length, size)))
+    room = np.where(direct, 0, height)[of]
+    to = np.where(direct[of], -1, _before(room))
+    items = (first_row[of], height[of], np.array(first_page, np.int64)[of], begin, np.minimum(begin + size[of], end[of]), to)
+    # Partials: row after row of the items that are not direct.
+    row_of_part = row_list[np.repeat(first_row[of] - _before(room), room) + np.arange(room.sum())]
     return Plan(
-        np.array(lists.items, np.int32).reshape(-1, ITEM_FIELDS),
-        np.array(lists.rows, np.int32),
-        np.array(lists.pages, np.int32),
-        limits,
-        starts,
-        np.array([place for own in partials for place in own], np.int32),
+        np.stack(items, 1).astype(np.int32),
+        row_list.astype(np.int32),
+        np.array(pages, np.int32),
+        np.array(limits, np.int32),
+        np.append(0, np.bincount(row_of_part, minlength=len(limits)).cumsum()).astype(np.int32),
+        row_of_part.argsort(kind="stable").astype(np.int32),
     )
+
+
+def _columns(tiles: Sequence[_Stretch]) -> tuple[list[int], list[int], list[int]]:
+    return [tile.start for tile in tiles], [tile.end for tile in tiles], [len(tile.rows) for tile in tiles]
+
+
+def _per(count: NDArray[np.int64], size: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """How many of a size hold a count."""
+    return -(-count // size)
+
+
+def _before(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of all counts before each."""
+    return counts.cumsum() - counts

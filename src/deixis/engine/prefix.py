@@ -1,17 +1,37 @@
-"""What full pages hold, by name: beginnings of conversations that were read before, or are being read now.
+"""What pages hold, by name: beginnings of conversations that were read before, or are being read now.
 
 Knows names (digests) and page numbers. Does not know tensors or who uses pages. A page's name covers everything that its keys and
-values depend on: the page before, its own tokens, and the pictures whose features stand at them.
+values depend on: the page before, its own tokens, and the pictures whose features stand at them. A cut names the part of a page
+up to where a picture ends: another question about the picture goes on from there, in a page of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 _FIRST = hashlib.sha256(b"deixis page").digest()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place inside a page, `at` tokens from the beginning, and the name of what the page holds before it."""
+
+    at: int
+    name: bytes
+
+
+def cut_at(names: Sequence[bytes], tokens: Sequence[int], page_tokens: int, at: int, digests: Sequence[bytes]) -> Cut:
+    """The cut before token `at`; `names` are those of the full pages, `digests` those of the pictures in the part before it."""
+    page = at // page_tokens
+    name = hashlib.sha256(b"cut" + (names[page - 1] if page else _FIRST))
+    name.update(np.array(tokens[page * page_tokens : at], np.int64).tobytes())
+    for digest in digests:
+        name.update(digest)
+    return Cut(at, name.digest())
 
 
 def extend_names(
@@ -21,21 +41,22 @@ def extend_names(
     first, end = len(names), len(tokens) // page_tokens if limit is None else limit
     if first >= end:
         return
-    told = np.array(tokens[first * page_tokens : end * page_tokens], np.int64).view(f"V{8 * page_tokens}")
+    told = np.array(tokens[first * page_tokens : end * page_tokens], np.int64).tobytes()
+    size = len(told) // (end - first)
+    name = names[-1] if names else _FIRST
     for page in range(first, end):
-        name = hashlib.sha256(names[-1] if names else _FIRST)
-        name.update(told[page - first])
-        for digest in digests.get(page, ()):
-            name.update(digest)
-        names.append(name.digest())
+        at = (page - first) * size
+        name = hashlib.sha256(b"".join((name, told[at : at + size], *digests.get(page, ())))).digest()
+        names.append(name)
 
 
 class PrefixCache:
-    """Names of pages. A page has at most one name, a name at most one page, or somebody who is about to fill one."""
+    """Names of pages: a page has one when it is full, and one for each cut. A name has at most one page, or somebody who is about
+    to fill one."""
 
     def __init__(self) -> None:
         self._pages: dict[bytes, int] = {}
-        self._names: dict[int, bytes] = {}
+        self._names: dict[int, list[bytes]] = {}
         self._expected: dict[bytes, Hashable] = {}
 
     def found(self, names: Sequence[bytes]) -> list[int]:
@@ -47,6 +68,10 @@ class PrefixCache:
                 break
             pages.append(page)
         return pages
+
+    def page_of(self, name: bytes) -> int | None:
+        """The page that holds what `name` names."""
+        return self._pages.get(name)
 
     def expects(self, name: bytes) -> bool:
         """Whether somebody is about to fill a page of this name."""
@@ -64,11 +89,11 @@ class PrefixCache:
                 del self._expected[name]
 
     def filled(self, name: bytes, page: int) -> None:
-        """A page is full. A second page with the same content gets no name."""
+        """A page is full, or full up to a cut. A second page with the same content gets no name."""
         self._expected.pop(name, None)
         if name not in self._pages:
             self._pages[name] = page
-            self._names[page] = name
+            self._names.setdefault(page, []).append(name)
 
     def knows(self, page: int) -> bool:
         """Whether the page can be found."""
@@ -76,8 +101,7 @@ class PrefixCache:
 
     def forget(self, page: int) -> None:
         """The page's content is gone or worth nothing."""
-        name = self._names.pop(page, None)
-        if name is not None:
+        for name in self._names.pop(page, ()):
             del self._pages[name]
 
     @property

@@ -6,8 +6,9 @@ Knows values and their limits. Does not know how replies are made.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from deixis.errors import OptionError
@@ -17,6 +18,9 @@ MAX_ALTERNATIVES = 64
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
 MAX_REPLIES = 256
+# Beyond these a float32 holds no more than "greedy" and "anything": quotients become infinite, and infinities no numbers.
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-5, 100.0
+_MOST_INT = 2**31  # what kernels count with
 
 Finish = Literal["stop", "length", "cancelled", "deadline"]
 Top = tuple[tuple[int, float], ...]
@@ -48,25 +52,48 @@ class Sampling:
     deadline_s: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.stop, str | list | tuple):
+            raise OptionError(f"stop is {type(self.stop).__name__}, expected a text or a list of texts")
         object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
         stops = len(self.stop) <= MAX_STOPS and all(isinstance(stop, str) for stop in self.stop)
-        limits = {
-            "temperature": (0 <= self.temperature < math.inf, "a number from 0 (greedy) up"),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "top_k": (self.top_k >= 0, "0 (all tokens) or more"),
-            "seed": (0 <= self.seed < 2**62, "0 to 2^62"),
-            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
-            "alternatives": (0 <= self.alternatives <= MAX_ALTERNATIVES, f"0 to {MAX_ALTERNATIVES}"),
-            "n": (1 <= self.n <= MAX_REPLIES, f"1 to {MAX_REPLIES}"),
-            "deadline_s": (self.deadline_s is None or 0 < self.deadline_s < math.inf, "a number of seconds above 0, or None"),
+        heat = f"0 (greedy), or {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g}"
+        whole: dict[str, tuple[int, int, str]] = {
+            "top_k": (0, _MOST_INT, "0 (all tokens) or more, below 2^31"),
+            "seed": (0, 2**62, "0 to 2^62"),
+            "max_new_tokens": (1, _MOST_INT, "at least 1, below 2^31"),
+            "alternatives": (0, MAX_ALTERNATIVES + 1, f"0 to {MAX_ALTERNATIVES}"),
+            "n": (1, MAX_REPLIES + 1, f"1 to {MAX_REPLIES}"),
         }
-        for name, (fits, expected) in limits.items():
-            if not fits:
-                raise OptionError(f"{name} is {getattr(self, name)}, expected {expected}")
+        for name, (first, end, expected) in whole.items():
+            value = getattr(self, name)
+            if not _is(value, Integral) or not first <= value < end:
+                raise OptionError(f"{name} is {_shown(value)}, expected a whole number, {expected}")
+        parts: dict[str, tuple[Callable[[float], bool], str]] = {
+            "temperature": (lambda x: x == 0 or LEAST_TEMPERATURE <= x <= MOST_TEMPERATURE, heat),
+            "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
+            "deadline_s": (lambda x: 0 < x < math.inf, "a number of seconds above 0, or None"),
+        }
+        for name, (fits, expected) in parts.items():
+            value = getattr(self, name)
+            if name == "deadline_s" and value is None:
+                continue
+            if not _is(value, Real) or not fits(value):
+                raise OptionError(f"{name} is {_shown(value)}, expected {expected}")
         if not stops or any(not 0 < len(stop) <= MAX_STOP_CHARACTERS for stop in self.stop):
             raise OptionError(
                 f"stop has {len(self.stop)} entries; expected at most {MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters"
             )
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    """A value in a message: not all of it, and a number of any size."""
+    if isinstance(value, int) and abs(value) >= _MOST_INT**3:
+        return "a number of more than 90 bits"  # Python refuses to write out very long ones
+    return repr(value)[:80]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ raises is passed on: the engine decides whose request it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from deixis.engine.batch import pictures_needed, step_of
 from deixis.engine.network import Network
 from deixis.engine.pictures import Picture, VisionCache
 from deixis.engine.pixels import device_patches
-from deixis.engine.sampling import Chosen, choose
+from deixis.engine.sampling import Chosen, begin_masks, choose
 from deixis.engine.scheduler import Chunk
 from deixis.engine.stream import Stream
 from deixis.errors import SchemaError
@@ -35,8 +35,16 @@ class Flight:
 
     streams: list[Stream]
     logits: Tensor
-    chosen: Chosen | None = None
     refused: dict[int, SchemaError] = field(default_factory=dict)
+    choosing: Callable[[], Chosen] | None = None
+    _chosen: Chosen | None = None
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """What is chosen; None where that was never begun. Waits for masks, and raises what went wrong with all of them."""
+        if self._chosen is None and self.choosing is not None:
+            self._chosen = self.choosing()
+        return self._chosen
 
 
 class Runner:
@@ -96,8 +104,7 @@ class Runner:
         rows = sum(chunk.count for chunk in chunks)
         streams = [chunk.stream for chunk in chunks if chunk.wanted]
         with self._threads(rows):
-            chosen = None if before is None or before.chosen is None else before.chosen.ids
-            step = step_of(chunks, self.kv.page_tokens, chosen)
+            step = step_of(chunks, self.kv.page_tokens, lambda: None if before is None else before.chosen)
             logits = self.network.logits(self.network.forward(step, self.kv))
         self.steps += 1
         self.rows += rows
@@ -106,9 +113,16 @@ class Runner:
         return Flight(streams, logits)
 
     def choose(self, flight: Flight) -> None:
-        """Start choosing the tokens of a step. Masks are computed here, while the device still reads."""
-        with self._threads(len(flight.streams)):
-            flight.chosen = choose(flight.logits, flight.streams, flight.refused, self.network.ops)
+        """Start choosing the tokens of a step. Masks are computed while the device still reads and the next step is prepared."""
+        masks = begin_masks(flight.logits, flight.streams)
+
+        def choosing() -> Chosen:
+            with self._threads(len(flight.streams)):
+                return choose(flight.logits, flight.streams, flight.refused, self.network.ops, masks)
+
+        flight.choosing = choosing
+        if masks is None:
+            assert flight.chosen is not None
 
     def _see(self, pictures: list[Picture]) -> tuple[dict[bytes, VisualFeatures], dict[bytes, Exception]]:
         """One pass of the ViT over all of them."""

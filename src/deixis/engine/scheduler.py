@@ -28,12 +28,16 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Tokens of a stream that a step reads: `count` from `start` on. After its last token the next one is `wanted`."""
+    """Tokens of a stream that a step reads: `count` from `start` on. After its last token the next one is `wanted`.
+
+    Where `source` is given, that page holds what comes before `start` in the stream's own page: it is copied first.
+    """
 
     stream: Stream
     start: int
     count: int
     wanted: bool
+    source: int | None = None
 
 
 class Scheduler:
@@ -87,9 +91,16 @@ class Scheduler:
             stream.let_go()
 
     def enter(self, stream: Stream) -> None:
-        """Let others find the pages that known tokens fill."""
+        """Let others find the pages that known tokens fill, up to their end or up to a cut."""
+        if not self._share:
+            return
+        cuts = stream.prompt.cuts
+        while stream.cuts < len(cuts) and cuts[stream.cuts].at <= stream.computed:
+            cut = cuts[stream.cuts]
+            self.prefix.filled(cut.name, stream.pages[cut.at // self.page_tokens])
+            stream.cuts += 1
         full = min(stream.computed, len(stream.tokens)) // self.page_tokens
-        if not self._share or full <= stream.named:
+        if full <= stream.named:
             return
         stream.name_pages(self.page_tokens)
         for page in range(stream.named, full):
@@ -107,6 +118,13 @@ class Scheduler:
                 self.prefix.forget(page)
                 self.pool.free(page)
         self._give_back(stream)
+
+    def preempt(self, stream: Stream) -> None:
+        """A stream that runs gives its pages up and takes its place in the queue; what is known of it is read again."""
+        self.running.remove(stream)
+        self._give_back(stream)
+        self.preemptions += 1
+        self.add(stream)
 
     def check(self) -> None:
         """Assert that every page is exactly one of free, kept and in use, with the right number of users."""
@@ -130,16 +148,16 @@ class Scheduler:
             return True
         while (page := self.pool.take(stream.pages[-1])) is None:
             youngest = self.running[-1]
-            self._preempt(youngest)
+            self.preempt(youngest)
             if youngest is stream:
                 return False
         stream.pages.append(page)
         return True
 
-    def _part(self, stream: Stream, rows: int) -> Chunk:
+    def _part(self, stream: Stream, rows: int, source: int | None = None) -> Chunk:
         left = stream.length - stream.computed
         count = min(left, self.limits.chunk_rows, rows)
-        return Chunk(stream, stream.computed, count, count == left)
+        return Chunk(stream, stream.computed, count, count == left, source)
 
     def _admit(self, chunks: list[Chunk], rows: int) -> None:
         started: list[Stream] = []
@@ -149,31 +167,43 @@ class Scheduler:
             # One whose last token is unknown cannot be read again; one whose next page is being filled has nothing to do yet.
             if stream.unknown or (stream.waits_for is not None and self.prefix.expects(stream.waits_for)):
                 continue
-            found = self._found(stream)
+            found, source, known = self._found(stream)
             if stream.waits_for is not None:
                 continue
-            if not self._start(stream, found):
+            if not self._start(stream, found, known):
                 break
             started.append(stream)
-            chunks.append(self._part(stream, rows))
+            chunks.append(self._part(stream, rows, source))
             rows -= chunks[-1].count
         for stream in started:
             self.waiting.remove(stream)
 
-    def _found(self, stream: Stream) -> list[int]:
-        """Pages that hold its beginning; `waits_for` says whether the next is being filled."""
+    def _found(self, stream: Stream) -> tuple[list[int], int | None, int]:
+        """Pages that hold its beginning, one that holds a part of the next, and how many tokens all of them hold.
+
+        `waits_for` says whether more is being filled.
+        """
         stream.waits_for = None
         if not self._share:
-            return []
+            return [], None, 0
         stream.name_pages(self.page_tokens)
         # At least the last token is read again: its hidden state gives the next one.
         names = stream.names[: (len(stream.tokens) - 1) // self.page_tokens]
         found = self.prefix.found(names)
         if len(found) < len(names) and self.prefix.expects(names[len(found)]):
             stream.waits_for = names[len(found)]
-        return found
+        for cut in reversed(stream.prompt.cuts):
+            if cut.at // self.page_tokens == len(found) and cut.at < len(stream.tokens):
+                if (source := self.prefix.page_of(cut.name)) is not None:
+                    # It may be taken for something else from now on, even by this stream: the step copies before it writes.
+                    self.pool.touch(source)
+                    return found, source, cut.at
+                if self.prefix.expects(cut.name):
+                    stream.waits_for = cut.name
+                    break
+        return found, None, len(found) * self.page_tokens
 
-    def _start(self, stream: Stream, found: list[int]) -> bool:
+    def _start(self, stream: Stream, found: list[int], known: int) -> bool:
         """Take the pages for its tokens and one more, where there are enough."""
         missing = pages_of(len(stream.tokens) + 1, self.page_tokens) - len(found)
         if missing > self.pool.available - self.pool.unused(found):
@@ -182,7 +212,7 @@ class Scheduler:
             self.pool.share(page)
         stream.pages = found
         stream.named = stream.found = len(found)
-        stream.computed = len(found) * self.page_tokens
+        stream.computed = known
         if stream.reused_tokens is None:
             stream.reused_tokens = stream.computed
         self.rows_reused += stream.computed
@@ -192,22 +222,18 @@ class Scheduler:
             stream.pages.append(taken)
         if self._share:
             self.prefix.expect(stream.names[stream.found : len(stream.tokens) // self.page_tokens], stream)
+            self.prefix.expect([cut.name for cut in stream.prompt.cuts if cut.at > stream.computed], stream)
         insort(self.running, stream, key=_age)
         return True
-
-    def _preempt(self, stream: Stream) -> None:
-        self.running.remove(stream)
-        self._give_back(stream)
-        self.preemptions += 1
-        self.add(stream)
 
     def _give_back(self, stream: Stream) -> None:
         # Its end first, so that of pages unused for equally long the beginnings, which more can share, stay longest.
         for page in reversed(stream.pages):
             self.pool.give_back(page, keep=self.prefix.knows(page))
         self.prefix.give_up(stream.names[stream.named :], stream)
+        self.prefix.give_up([cut.name for cut in stream.prompt.cuts[stream.cuts :]], stream)
         stream.pages = []
-        stream.computed = stream.named = stream.found = 0
+        stream.computed = stream.named = stream.found = stream.cuts = 0
         stream.features.clear()
 
 

@@ -21,21 +21,23 @@ _CPU_CONTEXTS = 4  # full contexts; more would only fill memory with what nobody
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Memory for keys and values (None: a share of what is free) in pages of `page_tokens`; most rows of a step, most rows of one
-    prompt in a step, most replies at a time; memory for the ViT's features of recent pictures; whether beginnings are shared;
-    whether a step is launched before the one before is read (None: on a GPU). Raises OptionError for values out of range."""
+    """Memory for keys and values (None: a share of what is free) in pages of `page_tokens`; most rows of a step, most rows of
+    one prompt in a step, most replies at a time, most that may wait (each holds its pictures); memory for the ViT's features of
+    recent pictures; whether beginnings are shared; whether a step is launched before the one before is read (None: on a GPU).
+    Raises OptionError for values out of range."""
 
     kv_bytes: int | None = None
     page_tokens: int = PAGE_TOKENS
     max_rows: int = 4096
     chunk_rows: int = 2048
     max_streams: int = 256
+    max_waiting: int = 1024
     vision_cache_bytes: int = 256 * 2**20
     prefix_cache: bool = True
     overlap: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("page_tokens", "max_rows", "chunk_rows", "max_streams"):
+        for name in ("page_tokens", "max_rows", "chunk_rows", "max_streams", "max_waiting"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.vision_cache_bytes < 0:

@@ -34,6 +34,15 @@ class KVPages:
         self.keys = fresh(shape, device=device, dtype=dtype)
         self.values = fresh(shape, device=device, dtype=dtype)
 
+    def copy(self, slots: Tensor) -> None:
+        """What the slots `slots[0]` (n,) hold goes to the slots `slots[1]`, in every layer; all is read before any is written."""
+        layers, count = self.keys.shape[:2]
+        starts = count * torch.arange(layers, device=self.keys.device).unsqueeze(1)
+        source, target = (starts + each for each in sent(slots, self.keys.device))  # (layers, n)
+        for cache in (self.keys, self.values):
+            rows = cache.view(layers * count, -1)
+            rows.index_copy_(0, target.flatten(), rows.index_select(0, source.flatten()))
+
     @staticmethod
     def page_bytes(config: TextConfig, dtype: torch.dtype, page_tokens: int = PAGE_TOKENS) -> int:
         """What one page costs."""
@@ -60,7 +69,7 @@ class Step:
     """Token rows of several sequences, span after span.
 
     Rows are what the network computes on; `wanted` are those whose next token is asked for. `visual_rows` (v,) are the rows
-    that hold visual features, in the order of `features`.
+    that hold visual features, in the order of `features`. `copies` (2, n) are slots that `KVPages.copy` copies first.
     """
 
     spans: tuple[Span, ...]
@@ -70,6 +79,7 @@ class Step:
     wanted: Tensor  # (w,) int64
     visual_rows: Tensor | None = None
     features: VisualFeatures | None = None
+    copies: Tensor | None = None
 
     def to(self, device: torch.device) -> Step:
         """The same step with its tensors on a device; the host does not wait."""
@@ -77,7 +87,7 @@ class Step:
             return self
         moved: dict[str, Any] = {
             name: sent(tensor, device)
-            for name in ("input_ids", "positions", "slots", "wanted", "visual_rows")
+            for name in ("input_ids", "positions", "slots", "wanted", "visual_rows", "copies")
             if (tensor := getattr(self, name)) is not None and tensor.device.type == "cpu"
         }
         return replace(self, **moved)
@@ -94,5 +104,5 @@ def slots_of(span: Span, page_tokens: int) -> list[int]:
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Values of the host on a device, without waiting for what the device is doing."""
-    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+    """Values on a device, without waiting for what the device is doing."""
+    return values if values.device.type == device.type else values.pin_memory().to(device, non_blocking=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from deixis.engine.constrain import Held
 from deixis.engine.pictures import Picture, begin_digest
-from deixis.engine.prefix import extend_names
+from deixis.engine.prefix import Cut, cut_at, extend_names
 from deixis.engine.reply_text import ReplyText
 from deixis.engine.request import Finish, Reply, Sampling, Top
 from deixis.model import Message, Processor, VisualFeatures, check_messages, parts_of
@@ -31,14 +32,21 @@ class Prompt:
     pictures: tuple[Picture, ...]
     names: list[bytes]  # of its full pages
     page_digests: Mapping[int, Sequence[bytes]]  # of the pictures whose tokens stand in a page
+    cuts: tuple[Cut, ...] = ()  # where pictures end inside a page, in order
 
     @classmethod
-    def read(cls, messages: Sequence[Message], processor: Processor, page_tokens: int) -> Prompt:
+    def read(
+        cls,
+        messages: Sequence[Message],
+        processor: Processor,
+        page_tokens: int,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Prompt:
         """Raises InputError, PictureError."""
         check_messages(messages)
         parts = [part for kind in ("image", "video") for part in parts_of(messages, kind)]
         hashing = [begin_digest(part, processor) for part in parts]
-        outline = processor.outline(messages)
+        outline = processor.outline(messages, tools=tools)
         merge = processor.config.vision.spatial_merge_size**2
         places = outline.visual_index.numpy()
         at = 0
@@ -54,7 +62,12 @@ class Prompt:
         ids: list[int] = outline.input_ids.tolist()
         names: list[bytes] = []
         extend_names(names, ids, page_tokens, digests)
-        return cls(ids, outline.positions.numpy(), outline.next_position, tuple(pictures), names, digests)
+        cuts = []
+        for at in sorted({int(one.places[-1]) + 1 for one in pictures}):
+            if first := at % page_tokens:
+                inside = [one.digest for one in pictures if one.places[0] < at and one.places[-1] >= at - first]
+                cuts.append(cut_at(names, ids, page_tokens, at, inside))
+        return cls(ids, outline.positions.numpy(), outline.next_position, tuple(pictures), names, digests, tuple(cuts))
 
 
 @dataclass(eq=False)
@@ -84,6 +97,7 @@ class Stream:
     row: int = 0  # of its unknown token in the step that chose it
     named: int = 0  # pages that were found in the prefix cache, or entered there
     found: int = 0  # of these, pages that others had filled
+    cuts: int = 0  # of its prompt's, those it has read past
     waits_for: bytes | None = None
     features: dict[int, VisualFeatures] = field(default_factory=dict)  # by picture, while its prompt is read
     finish: Finish | None = None
@@ -111,6 +125,11 @@ class Stream:
     def over(self) -> bool:
         """Whether it has come to its end, whatever end."""
         return self.finish is not None or self.error is not None
+
+    def place(self, at: int) -> int | None:
+        """The position, on all three axes, of one token of the reply; None for a token of the prompt."""
+        after = at - len(self.prompt.ids)
+        return self.prompt.next_position + after if after >= 0 else None
 
     def positions(self, start: int, end: int) -> NDArray[np.int64]:
         """Positions (3, end - start) of some of its tokens."""

@@ -25,12 +25,17 @@ class Driver(Protocol):
 
 
 class Ticket:
-    """Safe to use from any thread."""
+    """Safe to use from any thread. Who is interrupted while waiting calls the request off."""
 
     def __init__(self, driver: Driver, streams: Sequence[Stream], processor: Processor) -> None:
         self._driver = driver
         self._streams = tuple(streams)
         self._processor = processor
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the conversation, each picture's among them."""
+        return len(self._streams[0].prompt.ids)
 
     @property
     def done(self) -> bool:
@@ -42,12 +47,8 @@ class Ticket:
         return self.results()[0]
 
     def results(self) -> tuple[Reply, ...]:
-        """All `n` replies. Raises the request's own error. Who is interrupted while waiting calls the request off."""
-        try:
-            self._driver.wait(lambda: self.done)
-        except BaseException:
-            self.cancel()
-            raise
+        """All `n` replies. Raises the request's own error."""
+        self._wait(lambda: self.done)
         self._raise_error()
         return tuple(stream.reply(self._processor) for stream in self._streams)
 
@@ -55,7 +56,7 @@ class Ticket:
         """The tokens of all replies as they come, from the first on. Raises the request's own error at its end."""
         open_streams = {stream: self._tokens(stream) for stream in self._streams}
         while open_streams:
-            self._driver.wait(lambda: any(followed.news for followed in open_streams.values()))
+            self._wait(lambda: any(followed.news for followed in open_streams.values()))
             for stream, followed in tuple(open_streams.items()):
                 over = stream.over  # read first: what was said by then is whole
                 yield from followed.read()
@@ -67,6 +68,13 @@ class Ticket:
     def cancel(self) -> None:
         """End the request; its replies are what was said so far. A request that is over stays as it is."""
         self._driver.cancel([stream for stream in self._streams if not stream.over])
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        try:
+            self._driver.wait(done)
+        except BaseException:
+            self.cancel()
+            raise
 
     def _tokens(self, stream: Stream) -> _Followed:
         return _Followed(stream, ReplyText(self._processor.tokenizer, stream.sampling.stop))

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
 from deixis.engine.kernels import rows
-from deixis.engine.triton_ops import BACKENDS, launch
+from deixis.engine.launching import launch
+from deixis.engine.paged_attention import BACKENDS
 from deixis.model import Grid, VisualFeatures
 from deixis.model.vision import VisionModel
 

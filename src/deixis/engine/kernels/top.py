@@ -1,6 +1,7 @@
-"""The likeliest tokens of each row of logits and the logarithm of all rows' weights, in two short passes.
+"""The likeliest tokens of each row of logits and the logarithm of all rows' weights, and the best of those allowed: two short
+passes each.
 
-Knows logits. Its reference: `TorchOps.likeliest`.
+Knows logits and bits. Its references: `TorchOps.likeliest`, `TorchOps.best_allowed`.
 """
 
 from __future__ import annotations
@@ -85,3 +86,34 @@ def of_rows(
     # Where logits are no numbers nothing is the largest: the log-probabilities say so, and the ids stay ids.
     tl.store(out_ids + row * COUNT + place, tl.minimum(found_ids, vocab - 1).to(tl.int64), mask=place < COUNT)
     tl.store(totals + row, total)
+
+
+@triton.jit
+def allowed_of_blocks(logits, bits, values, ids, vocab, words, BLOCK: tl.constexpr, PDL: tl.constexpr):
+    """Of each block of BLOCK logits the largest whose bit is set, and its place; grid (rows, blocks)."""
+    if PDL:
+        gdc_launch_dependents()
+        gdc_wait()
+    row = tl.program_id(0).to(tl.int64)
+    block = tl.program_id(1)
+    at = block * BLOCK + tl.arange(0, BLOCK)
+    word = tl.load(bits + row * words + at // 32, mask=at < vocab, other=0)
+    value = tl.load(logits + row * vocab + at, mask=((word >> (at % 32)) & 1) == 1, other=float("-inf"))
+    best = tl.max(value, 0)
+    to = row * tl.num_programs(1) + block
+    tl.store(values + to, best)
+    tl.store(ids + to, tl.min(tl.where(value == best, at, 2147483647), 0))
+
+
+@triton.jit
+def allowed_of_rows(values, ids, out, blocks, vocab, BLOCKS: tl.constexpr, PDL: tl.constexpr):
+    """Of each row the place of the largest of its blocks' largest, the first of equal ones; grid (rows,)."""
+    if PDL:
+        gdc_launch_dependents()
+        gdc_wait()
+    row = tl.program_id(0).to(tl.int64)
+    b = tl.arange(0, BLOCKS)
+    value = tl.load(values + row * blocks + b, mask=b < blocks, other=float("-inf"))
+    place = tl.load(ids + row * blocks + b, mask=b < blocks, other=2147483647)
+    first = tl.min(tl.where(value == tl.max(value, 0), place, 2147483647), 0)
+    tl.store(out + row, tl.minimum(first, vocab - 1).to(tl.int64))  # where logits are no numbers, an id all the same

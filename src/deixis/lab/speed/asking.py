@@ -44,10 +44,9 @@ def asking_of(device: str, shape: str) -> Asking:
 
 
 def picture(number: int, side_px: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Decoded pixels (side, side, 3) of a picture that nobody has seen: noise; read-only, as `load_picture` gives them."""
+    """Decoded pixels (side, side, 3) of a picture that nobody has seen: noise, in memory that nobody can write to."""
     pixels = np.random.default_rng(number).integers(0, 256, (side_px, side_px, 3), dtype=np.uint8)
-    pixels.setflags(write=False)
-    return pixels
+    return np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape)
 
 
 def question(number: int, row: str) -> str:

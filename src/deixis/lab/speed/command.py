@@ -16,7 +16,7 @@ def speed_command(
     model_shape: Annotated[str, typer.Option(help="2B, 4B or 8B with random weights, or nano itself")] = "nano",
     device: Annotated[str, typer.Option(help="cuda or cpu")] = "cpu",
     peer: Annotated[str, typer.Option(help="transformers or vllm in the same sitting, or none")] = "none",
-    weights: Annotated[str, typer.Option(help="auto, bfloat16, float32 or int8 (CPU)")] = "auto",
+    weights: Annotated[str, typer.Option(help="auto, bfloat16, float32, int8 (CPU) or fp8 (CUDA)")] = "auto",
     peer_path: Annotated[str, typer.Option(help="where the peer is installed: comes first in its PYTHONPATH")] = "",
     peer_dtype: Annotated[
         str, typer.Option(help="what transformers computes in (default: bfloat16; nano on a CPU: float32)")

@@ -31,11 +31,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Cost:
-    """The least that a network of this shape must read and compute. `weight_bytes` and `kv_bytes` are of one stored number."""
+    """The least that a network of this shape must read and compute. Bytes are of one stored number; those of the output head may
+    differ from the other weights'."""
 
     config: Qwen3VLConfig
     weight_bytes: float
     kv_bytes: float
+    head_bytes: float | None = None
 
     @property
     def layer_weights(self) -> int:
@@ -73,7 +75,8 @@ class Cost:
 
     def step_bytes(self, streams: int = 1, own: float = 0, shared: float = 0) -> float:
         """What one decoding step reads: all weights once, `own` cached tokens of each stream and `shared` ones of all."""
-        weights = (self.layer_weights + self.head_weights) * self.weight_bytes
+        head_bytes = self.weight_bytes if self.head_bytes is None else self.head_bytes
+        weights = self.layer_weights * self.weight_bytes + self.head_weights * head_bytes
         return weights + (streams * own + shared) * self.kv_token_bytes
 
     def prompt_s(self, machine: Machine, new: int, cached: int = 0, patches: int = 0) -> float:

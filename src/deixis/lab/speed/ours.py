@@ -65,7 +65,7 @@ class Asker:
     def rows(self) -> Iterator[tuple[str, float]]:
         """(row, value) as they are measured: milliseconds, tokens/s or requests/s. See `table.ROWS`."""
         plan, median = self.asking, statistics.median
-        for _ in range(WARM_UPS):
+        for _ in range(WARM_UPS if plan.burst_repeats > 1 else 1):  # else each takes the better part of a minute
             self.ask_s(self.new_picture(), "warm", 8)
         yield "first", 1e3 * median([self.ask_s(self.new_picture(), "first", 1) for _ in range(plan.repeats)])
         same = self.new_picture()

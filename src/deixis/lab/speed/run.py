@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from deixis.engine import Engine
+from deixis.engine.fp8 import fp8_network
 from deixis.engine.int8 import can_pack_int8, int8_network
 from deixis.errors import OptionError
 from deixis.lab.speed import growth as growing
@@ -30,7 +31,8 @@ from deixis.lab.speed.profile import profiles
 from deixis.lab.speed.shapes import SHAPES, checkpoint_of
 from deixis.lab.speed.table import Row, report, rows_of
 
-WEIGHTS = ("auto", "bfloat16", "float32", "int8")
+WEIGHTS = ("auto", "bfloat16", "float32", "int8", "fp8")
+_BYTES = {"fp8": 1.0, "int8": 1.0, "bfloat16": 2.0, "float32": 4.0}
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Sitting:
                 raise OptionError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise OptionError("there is no CUDA device here; use --device cpu")
+        if self.weights == "fp8" and self.device == "cpu":
+            raise OptionError("float8 weights are measured on CUDA alone; use --weights int8")
         if self.peer == "vllm" and self.device == "cpu":
             raise OptionError("vLLM is measured on CUDA alone; use --peer transformers")
         if self.weights == "auto":
@@ -105,10 +109,10 @@ class Sitting:
         began = time.perf_counter()
         float32 = self.weights == "float32"
         checkpoint = checkpoint_of(self.shape, device, torch.float32 if float32 else torch.bfloat16)
-        network = int8_network(checkpoint.model) if self.weights == "int8" else None
-        engine = Engine(checkpoint, network=network)
-        weight_bytes = {"int8": 1.0, "bfloat16": 2.0, "float32": 4.0}[self.weights]
-        self.cost = Cost(checkpoint.config, weight_bytes, checkpoint.model.dtype.itemsize)
+        packed = {"int8": int8_network, "fp8": fp8_network}.get(self.weights)
+        engine = Engine(checkpoint, network=None if packed is None else packed(checkpoint.model))
+        head_bytes = 2.0 if self.weights == "fp8" else None
+        self.cost = Cost(checkpoint.config, _BYTES[self.weights], checkpoint.model.dtype.itemsize, head_bytes)
         self.facts["start_s"] = round(time.perf_counter() - began, 1)
         self.say(f"{self.shape} in {self.weights}: started in {self.facts['start_s']} s")
         if calls is not None:
@@ -150,7 +154,7 @@ class Sitting:
         if self.out is None:
             return
         self.out.mkdir(parents=True, exist_ok=True)
-        stem = f"speed-{self.shape}-{self.device}"
+        stem = f"speed-{self.shape}-{self.device}" + ("-fp8" if self.weights == "fp8" else "")
         (self.out / f"{stem}.json").write_text(json.dumps(self.report(), indent=1) + "\n", encoding="utf-8")
         title = f"Qwen3-VL {self.shape} shapes, {self.weights}, {self.machine_there.name}"
         draw_table(self.rows(), title, self.out / f"{stem}.png")
