@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,8 +11,11 @@ from PIL import Image
 import deixis.backends
 from deixis.backends import FakeBackend, ModelCard
 from deixis.cli import run
+from deixis.lab import calibrate, calibrate_space
 from deixis.lab import train as training
 from deixis.spatial import Deixis
+from deixis.spatial.checking.calibration import Calibration, Fusion
+from deixis.spatial.places.doubts import SpaceDoubt
 
 
 def lines(text: str) -> list[str]:
@@ -109,11 +113,12 @@ def test_train_hands_its_options_on(long_enough: bool, tmp_path: Path, monkeypat
     monkeypatch.setattr(training, "launch", launched)
     out = tmp_path / "out"
     options = {"--minutes": 3, "--gpus": 2, "--resume": tmp_path, "--begin": 0.25, "--end": 0.5, "--seed": 4, "--workers": 6}
+    options |= {"--videos": 0.25}
     given = [str(word) for pair in options.items() for word in pair]
     assert run(["lab", "train", "--out", str(out), "--tokenizer", __file__, *given]) == 0
     ((plan, gpus),) = plans
     assert (plan.out, plan.tokenizer, plan.resume, gpus) == (str(out), __file__, str(tmp_path), 2)
-    assert (plan.minutes, plan.begin, plan.end, plan.seed, plan.workers) == (3, 0.25, 0.5, 4, 6)
+    assert (plan.minutes, plan.begin, plan.end, plan.seed, plan.workers, plan.video_share) == (3, 0.25, 0.5, 4, 6, 0.25)
     assert (out / "curve.png").exists() == long_enough
 
 
@@ -190,6 +195,45 @@ def test_calibrate_writes_a_file_that_is_used(
     capsys.readouterr()
     assert run(command) == 2
     assert "readings of other weights" in capsys.readouterr().err
+
+
+def test_each_part_of_a_calibration_keeps_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    backend = FakeBackend({"": "Yes"}, card=ModelCard("fake", directory=tmp_path))
+    monkeypatch.setattr(deixis.backends, "resolve_model", lambda _: backend)
+    monkeypatch.setattr(calibrate, "collected", lambda *_: iter([]))
+    monkeypatch.setattr(calibrate_space, "located", lambda *_: iter([]))
+    learned = 0.0
+
+    def fitted(_: object, made: dict[str, Any]) -> Calibration:
+        return Calibration({"claim, side": Fusion({"words": learned})}, unsure_below=learned / 10, made=made)
+
+    def fitted_doubt(_: object, made: dict[str, Any]) -> SpaceDoubt:
+        return SpaceDoubt(weight=learned, offset_scale=learned, measured={"near": 30}, made=made)
+
+    monkeypatch.setattr(calibrate, "fitted", fitted)
+    monkeypatch.setattr(calibrate_space, "fitted_doubt", fitted_doubt)
+
+    def learn(part: str, value: float) -> dict[str, Any]:
+        nonlocal learned
+        learned = value
+        assert run(["lab", "calibrate", "--count", "1", "--part", part, "--out", str(tmp_path)]) == 0
+        row: dict[str, Any] = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
+        return row
+
+    assert run(["lab", "calibrate", "--count", "1", "--part", "space", "--out", str(tmp_path)]) == 2
+    assert "learn both parts" in capsys.readouterr().err
+    first = learn("both", 1.0)
+    space = learn("space", 2.0)
+    assert {**space, "space": first["space"]} == first and space["space"]["weight"] == 2.0
+    assert space["space"]["made"]["command"].endswith("--part space")
+    claims = learn("claims", 3.0)
+    assert claims["space"] == space["space"] and claims["claims"]["claim, side"]["weights"]["words"] == 3.0
+    assert Deixis(backend).calibration.space.knows("near")
+    (tmp_path / "model.safetensors").write_bytes(b"others")  # whose boxes nobody measured
+    assert "space" not in learn("claims", 4.0)
 
 
 def test_errors_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,15 @@ def test_planted_events_are_found_in_twenty_minutes(tmp_path: Path) -> None:
     assert row["second_question_frames"] == {"located": 0, "same": 0, "known": 0}
 
 
+def test_what_is_asked_after_is_looked_at_again(tmp_path: Path) -> None:
+    row = measured(tmp_path, SEED, 700, 3, (160, 120), None, 12)  # a look a second where something changes
+    asked = [one for one in row["rows"] if one["asked"] is not None]
+    assert len(asked) == 3
+    assert max(one["asked_error_s"] for one in asked) <= 0.3, asked
+    assert row["asked_frames"] <= 24 * len(asked)
+    assert any("looked again" in note for note in row["notes"])
+
+
 def test_stretched_times_go_both_ways() -> None:
     case, pictures = long_case(SEED, 3, 1200, (160, 120))
     assert len(pictures) == len(case.case.frames)

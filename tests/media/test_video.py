@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from deixis.errors import OptionError
-from deixis.media import MIN_SIDE_PX, Video, VideoFrame, open_video
+from deixis.errors import OptionError, PictureError
+from deixis.media import MIN_SIDE_PX, Video, VideoFrame, open_still, open_video
 from tests.media.clips import HEIGHT, WIDTH, drawn, number_of, patched, write_clip
 
 FILM = Fraction(24_000, 1001)
@@ -258,3 +259,15 @@ def test_sizes_tell_of_every_frame_without_decoding(clip: Path) -> None:
     assert [time_s for time_s, _, key in rows if key] == [frame.time_s for frame in open_video(clip).frames(keyframes=True)]
     assert all(size > 0 for _, size, _ in rows)
     assert video.frames_decoded == 0
+
+
+def test_a_picture_as_a_video_of_one_frame(tmp_path: Path) -> None:
+    path = tmp_path / "still.png"
+    Image.fromarray(drawn(5)).save(path)
+    still = open_still(path)
+    assert (still.info.width, still.info.duration_s, still.info.live, still.stored) == (80, 0.0, False, True)
+    assert [(frame.time_s, number_of(frame.pixels)) for frame in still.frames()] == [(0.0, 5)]
+    assert [number_of(frame.pixels) for frame in still.frames(times=[0.0])] == [5]
+    assert len(still.sha256) == 64
+    with pytest.raises(PictureError):
+        open_still(tmp_path / "none.png")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -178,3 +180,23 @@ def test_a_file_that_goes_away(tmp_path: Path) -> None:
         next(video.frames())
     with pytest.raises(VideoError, match=r"a\.mp4"):
         _ = video.sha256
+
+
+def test_frames_smaller_than_any_model_sees(tmp_path: Path) -> None:
+    path = tmp_path / "dot.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 1, 1, "bgr0"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((1, 1, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    fails(path, "1×1", "8×8")
+
+
+def test_frames_that_change_their_size(tmp_path: Path) -> None:
+    parts = [write_clip(tmp_path / "a.ts", 20, b_frames=0), write_clip(tmp_path / "b.ts", 20, b_frames=0, stored="turned left",
+        stamps=range(20, 40), time_base=Fraction(1, 30))]  # fmt: skip
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = list(open_video(path).frames())
+    assert {frame.pixels.shape for frame in frames} == {(48, 80, 3)}
+    assert len(frames) > 30 and frames[-1].time_s - frames[0].time_s > 1.1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +150,105 @@ def test_a_stream_over_a_socket(tmp_path: Path) -> None:
         assert [number_of(frame.pixels) for frame in video.frames()][:3] == [0, 1, 2]  # a second pass connects again
         left = open_video(f"tcp://127.0.0.1:{port}", timeout_s=5)
         left.close()
+
+
+@contextmanager
+def pushing(pieces: Sequence[bytes], hold: threading.Event) -> Iterator[int]:
+    """A camera that speaks when it is called: sends its pieces, then keeps silent until `hold` is set, and hangs up."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            for piece in pieces:
+                self.request.sendall(piece)
+            hold.wait(30)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            hold.set()
+            server.shutdown()
+            thread.join()
+
+
+def jpegs(count: int) -> bytes:
+    """What a network camera sends over HTTP: JPEG after JPEG, each behind a boundary."""
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+    parts = []
+    for number in range(count):
+        buffer = io.BytesIO()
+        Image.fromarray(drawn(number)).save(buffer, "JPEG", quality=95)
+        data = buffer.getvalue()
+        parts.append(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(data), data))
+    return head + b"".join(parts) + b"--frame--\r\n"
+
+
+def test_a_camera_that_sends_jpegs() -> None:
+    with serving(jpegs(40)) as port:
+        video = open_video(f"http://127.0.0.1:{port}/mjpeg", timeout_s=5)
+        assert video.info.live and (video.info.width, video.info.codec) == (80, "mjpeg")
+        frames = list(video.frames())
+    assert [number_of(frame.pixels) for frame in frames] == list(range(40))
+    times = [frame.time_s for frame in frames]
+    assert times == sorted(set(times))
+
+
+def test_frames_come_while_the_stream_still_runs(tmp_path: Path) -> None:
+    data, hold = write_clip(tmp_path / "a.ts", 90, b_frames=0).read_bytes(), threading.Event()
+    with pushing([data], hold) as port:
+        video = open_video(f"tcp://127.0.0.1:{port}", timeout_s=20)
+        frames = video.frames()
+        assert [number_of(next(frames).pixels) for _ in range(60)] == list(range(60))
+        assert not hold.is_set()
+        hold.set()
+        assert len(list(frames)) >= 25  # up to its end
+        video.close()
+
+
+def test_a_stream_that_falls_silent_ends_by_timeout(tmp_path: Path) -> None:
+    data, hold = write_clip(tmp_path / "a.ts", 90, b_frames=0).read_bytes(), threading.Event()
+    with pushing([data], hold) as port:
+        video = open_video(f"tcp://127.0.0.1:{port}", name="door", timeout_s=1)
+        numbers = [number_of(frame.pixels) for frame in video.frames()]
+        assert not hold.is_set()  # it was not the camera that ended it
+    assert numbers[:60] == list(range(60))
+    assert [problem.kind for problem in video.problems] == ["stopped"]
+    assert "door" in video.problems[0].text
+
+
+def test_a_camera_that_never_speaks() -> None:
+    with pushing([], threading.Event()) as port, pytest.raises(VideoError, match="did not answer"):
+        open_video(f"tcp://127.0.0.1:{port}", timeout_s=0.5)
+
+
+def test_datagrams(tmp_path: Path) -> None:
+    """MPEG-TS over UDP, as cameras multicast it: seven packets a datagram, and nobody says when it is over."""
+    data = write_clip(tmp_path / "a.ts", 90, b_frames=0).read_bytes()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    over = threading.Event()
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            while not over.is_set():
+                for k in range(0, len(data), 1316):
+                    out.sendto(data[k : k + 1316], ("127.0.0.1", port))
+                    time.sleep(0.001)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        video = open_video(f"udp://127.0.0.1:{port}", timeout_s=10)
+        first = [number_of(frame.pixels) for frame, _ in zip(video.frames(), range(10), strict=False)]
+    finally:
+        over.set()
+        sender.join()
+    assert video.info.live and len(first) == 10
+    assert all(b == a + 1 for a, b in pairwise(first))
 
 
 def test_a_server_that_stops_midway(tmp_path: Path) -> None:

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from deixis.geometry import Camera
     from deixis.media import Video
     from deixis.spatial.language.prompts import Language
-    from deixis.spatial.video.watch import Progress
+    from deixis.spatial.video.reading import Progress
     from deixis.spatial.video.watch_answer import WatchAnswer
 
 _SHOWN_EVENTS, _SHOWN_TRACKS = 20, 20
-_STEPS = {"survey": "looking for changes", "locate": "locating things", "ask": "asking the model"}
+_STEPS = {"survey": "looking for changes", "locate": "locating things", "again": "looking again", "ask": "asking the model"}
 _STATES: dict[str, str] = {"visible": "可见", "occluded": "被挡住", "out_of_view": "在画面外", "gone": "被拿走"}
 
-_VIDEO = "A video file, a folder of pictures, an address, or a webcam's number."
+_VIDEO = "A video file, a folder of pictures, an address, a webcam's number; with --ledger also a picture."
 _FPS = "Frames a second to locate things in, all over the video; of a folder the rate of its pictures."
+_FRAMES = "At most so many frames (default 120, chosen where something changes), and 24 more around what is asked after."
 _SAVE = "Save the video with boxes and captions, or a sheet of its key frames."
 
 
@@ -41,9 +42,7 @@ def watch_command(
     model: Model = "auto",
     camera: CameraText = None,
     fps: Annotated[float | None, typer.Option(help=_FPS)] = None,
-    frames: Annotated[
-        int | None, typer.Option(min=2, help="At most so many frames (default 120, chosen where something changes).")
-    ] = None,
+    frames: Annotated[int | None, typer.Option(min=2, help=_FRAMES)] = None,
     ledger: Annotated[
         str | None, typer.Option(metavar="FILE.sqlite", help="Keep what was seen here; the next question starts from it.")
     ] = None,
@@ -53,7 +52,8 @@ def watch_command(
     """Answer a question about a video: where things are now, what happened when, what was hidden by what."""
     from deixis.spatial import Deixis
     from deixis.spatial.language.reading import read_question
-    from deixis.spatial.video.watch import open_source, watch
+    from deixis.spatial.video.reading import open_source
+    from deixis.spatial.video.watch import watch
 
     if save is not None:
         from deixis.spatial.showing.film import checked_film_target
@@ -63,7 +63,7 @@ def watch_command(
     if ledger is not None and (Path(ledger).is_dir() or not Path(ledger).parent.is_dir()):
         raise OptionError(f"cannot keep a ledger in {ledger}; expected a file in a directory that exists")
     source: str | int = int(video) if video.isdecimal() and not Path(video).exists() else video
-    opened, notes = open_source(source, fps, asked.language)
+    opened, notes = open_source(source, fps, asked.language, ledger is not None)
     known = _camera(camera, opened)
     deixis = Deixis(model)
     with _progress() as progress:

@@ -1,8 +1,10 @@
-"""How well a video of hours is watched: planted events found within three seconds, memory, time, and the second question.
+"""How well a video of hours is watched: planted events found within three seconds, memory, time, the second question, and what a
+question about one event adds by looking again.
 
 Knows what is measured. Does not know how a video is watched.
 """
 
+import math
 import resource
 import time
 from pathlib import Path
@@ -20,6 +22,17 @@ from deixis.spatial.video.watch_answer import WatchAnswer
 NEAR_S = 3.0
 TRUTH_FRAMES = 1_500
 SAME_KINDS = {**dict.fromkeys(EXITS, "out"), **dict.fromkeys(ENTRIES, "in"), "carried_by": "moves", "falls": "moves"}
+QUESTIONS = {
+    "moves": "When did the {} move?",
+    "falls": "When did the {} fall?",
+    "carried_by": "When was the {} carried away?",
+    "is_hidden": "When was the {} hidden?",
+    "is_revealed": "When did the {} come out?",
+    "is_taken_out": "When was the {} taken away?",
+    "is_put_in": "When was the {} put in?",
+    "leaves": "When did the {} leave the view?",
+    "appears": "When did the {} appear?",
+}
 
 
 def found(case: LongCase, answer: WatchAnswer) -> list[dict[str, Any]]:
@@ -34,15 +47,16 @@ def found(case: LongCase, answer: WatchAnswer) -> list[dict[str, Any]]:
             for e in case.events_of(planted)
         ]
         errors = [
-            (abs(told.start_s - at), told.description["en"])
+            (abs(told.start_s - at), told.description["en"], at, QUESTIONS[told.kind].format(labels[told.objects[0]]))
             for at, kind, who in true
             for told in answer.events
-            if SAME_KINDS.get(told.kind, told.kind) == kind and labels.get(told.objects[0]) in who
+            if told.kind in QUESTIONS and SAME_KINDS.get(told.kind, told.kind) == kind and labels.get(told.objects[0]) in who
         ]
-        error, words = min(errors, default=(None, None))
+        error, words, at, question = min(errors, default=(None, None, None, None))
         near = error is not None and error <= NEAR_S
         rows.append({"kind": planted.kind, "start_s": round(planted.start_s, 2), "true_events": len(true), "found": near,
-                     "error_s": None if error is None else round(error, 2), "told": words})  # fmt: skip
+                     "error_s": None if error is None else round(error, 2), "told": words, "true_s": at,
+                     "asked": question})  # fmt: skip
     return rows
 
 
@@ -57,22 +71,26 @@ def measured(
     deixis = Deixis(model or FakeBackend({"": ""}, card=ModelCard("truth", "the lab's own boxes")))
     truth = case.detector() if model is None else None
     before = time.process_time(), time.perf_counter()
-    answer = watch(
-        deixis, path, "what happens?", memory=ledger, detector=truth, frames=frames or (TRUTH_FRAMES if truth else None)
-    )  # fmt: skip
+    limit = frames or (TRUTH_FRAMES if truth else None)
+    answer = watch(deixis, path, "what happens?", memory=ledger, detector=truth, frames=limit)
     cpu_s, wall_s = time.process_time() - before[0], time.perf_counter() - before[1]
     started = time.perf_counter()
     with SpatialMemory(ledger) as memory:
         index = VideoIndex(index_beside(ledger))
-        again = watch(
-            deixis, path, "which thing moved first?", memory=memory, index=index, detector=truth,
-            frames=frames or (TRUTH_FRAMES if truth else None),
-        )  # fmt: skip
+        again = watch(deixis, path, "which thing moved first?", memory=memory, index=index, detector=truth, frames=limit)
+        second_s = time.perf_counter() - started
+        rows = found(case, answer)
+        looked_s, looked = time.perf_counter(), 0
+        for row in rows:
+            if row["asked"] is not None:
+                one = watch(deixis, path, row["asked"], memory=memory, index=index, detector=truth, frames=limit)
+                looked += one.frames["located"] + one.frames["same"]
+                row["asked_error_s"] = round(min((abs(e.start_s - row["true_s"]) for e in one.cited), default=math.inf), 2)
+        looked_s = time.perf_counter() - looked_s
         index.close()
-    second_s = time.perf_counter() - started
-    rows = found(case, answer)
     survey_s = answer.provenance.timings_ms.get("survey", 0.0) / 1000
     errors = sorted(row["error_s"] for row in rows if row["found"])
+    asked = sorted(row["asked_error_s"] for row in rows if row["asked"] is not None)
     return {
         "video_s": round(case.seconds, 1),
         "video_frames": count,
@@ -90,6 +108,10 @@ def measured(
         "read_over_real_time": round(wall_s / case.seconds, 6),
         "second_question_s": round(second_s, 3),
         "second_question_frames": dict(again.frames),
+        "second_question_over_first": round(second_s / wall_s, 4),
+        "asked_median_error_s": asked[len(asked) // 2] if asked else None,
+        "asked_s_each": round(looked_s / max(len(asked), 1), 2),
+        "asked_frames": looked,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "notes": list(answer.provenance.notes),
         "rows": rows,

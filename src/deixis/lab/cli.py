@@ -94,6 +94,7 @@ def train_command(
     end: Annotated[float, typer.Option(min=0, max=1, help="and where it ends")] = 1.0,
     seed: SeedOption = 1,
     workers: Annotated[int, typer.Option(min=1, help="processes per GPU that settle scenes and write questions")] = 14,
+    videos: Annotated[float, typer.Option(min=0, max=0.9, help="share of the steps that are on a video")] = 0.0,
 ) -> None:
     """Train nano from scratch, or go on (needs the extra gpu-lab and a GPU); writes metrics.jsonl and curve.png beside it."""
     from deixis.lab.curve import draw_curve
@@ -108,6 +109,7 @@ def train_command(
         begin=begin,
         end=end,
         workers=workers,
+        video_share=videos,
         average_every=16 if gpus > 1 else 1,
     )
     launch(plan, gpus)
@@ -270,7 +272,10 @@ def accuracy_command(
     seed: Annotated[int | None, typer.Option(min=0, help="default 900001, of videos 940001")] = None,
     size: SizeOption = "640x480",
     model: Annotated[str, typer.Option("--model", help="which model to ask")] = "nano",
-    detections: Annotated[str, typer.Option(help="of videos: truth (measures the memory alone) or model")] = "truth",
+    detections: Annotated[
+        str, typer.Option(help="of videos: truth (measures the memory alone), model (its own boxes), or both")
+    ] = "truth",
+    model_count: Annotated[int | None, typer.Option(min=1, help="of videos: how many the model looks at (default 10)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Ask a model about pictures that it has never seen (or a memory about videos); a table per kind."""
@@ -278,11 +283,12 @@ def accuracy_command(
     from deixis.lab.bench import report, scored
     from deixis.lab.make import parse_size
     from deixis.lab.video.clip import WORLD
+    from deixis.lab.video_command import video_accuracy
     from deixis.lab.worlds import load_world
 
     pixels = parse_size(size)
     if world == WORLD:
-        _video_accuracy(count or 100, 940001 if seed is None else seed, pixels, model, detections, as_json)
+        video_accuracy(count or 100, 940001 if seed is None else seed, pixels, model, detections, model_count, as_json)
         return
     count, seed = count or 500, 900001 if seed is None else seed
     load_world(world)
@@ -303,36 +309,3 @@ def accuracy_command(
         for kind, row in rows.items():
             shown.add_row(kind, str(row["n"]), "  ".join(f"{k} {v}" for k, v in row.items() if k != "n"))
         console.print(shown)
-
-
-def _video_accuracy(count: int, seed: int, pixels: tuple[int, int], model: str, detections: str, as_json: bool) -> None:
-    """The memory's table: with the truth's boxes (small, ids only) or with a model's own."""
-    from deixis.backends import resolve_model
-    from deixis.errors import OptionError
-    from deixis.lab.bench_video import ModelDetector, scored, table
-    from deixis.lab.video.case import BENCH_SIZE
-    from deixis.lab.video.watched import perfect
-    from deixis.spatial import Deixis
-
-    if detections not in ("truth", "model"):
-        raise OptionError(f"detections is {detections!r}; choose truth or model")
-    session = Deixis(resolve_model(model)) if detections == "model" else None
-    detector = None if session is None else ModelDetector(session)
-    scores: list[dict[str, Any]] = []
-    with _progress() as progress:
-        task = progress.add_task(f"video seed {seed}", total=count)
-        for found in scored(seed, count, detector or perfect, size=pixels if detector else BENCH_SIZE):
-            scores += found
-            progress.advance(task)
-    if detector is not None:
-        detector.close()
-    by = "truth" if session is None else session.backend.card.name
-    kinds = table(scores)
-    if as_json:
-        result = {"world": "video", "seed": seed, "count": count, "detections": by, "kinds": kinds}
-        sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
-        return
-    shown = Table("measure", "n", "measured", title=f"video, seed {seed}, {count} clips, boxes: {by}")
-    for kind, row in kinds.items():
-        shown.add_row(kind, str(row["n"]), "  ".join(f"{k} {v}" for k, v in row.items() if k != "n" and v is not None))
-    Console().print(shown)

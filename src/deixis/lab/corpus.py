@@ -1,4 +1,4 @@
-"""The text that nano's tokenizer is trained on: questions and answers of both worlds, rendered small on the CPU or a GPU.
+"""The text that nano's tokenizer is trained on: questions and answers of all worlds, rendered small on the CPU or a GPU.
 
 Knows where text comes from. Does not know tokenizers.
 """
@@ -13,13 +13,16 @@ from deixis.lab.data import draw
 from deixis.lab.observe import observe, silhouettes_of
 from deixis.lab.questions import ask_everything
 from deixis.lab.truth import observed
+from deixis.lab.video.case import case_of
+from deixis.lab.video.questions import ask_about
 from deixis.lab.worlds import WORLDS
 
 SIZE = (256, 256)
+PICTURES_A_CLIP = 32
 
 
 def corpus(pictures: int, seed: int, device: str = "cpu") -> Iterator[str]:
-    """Prompts and answers of ``pictures`` pictures of each world."""
+    """Prompts and answers of ``pictures`` pictures of each world, then of a video for every PICTURES_A_CLIP of them."""
     renderer = BatchRenderer(32, [SIZE], device)
     for world in WORLDS:
         for first in range(0, pictures, 32):
@@ -30,3 +33,7 @@ def corpus(pictures: int, seed: int, device: str = "cpu") -> Iterator[str]:
                 for question in ask_everything(observed(truth, seen, row), np.random.default_rng([seed, first, row]), per_kind=2):
                     yield question.prompt
                     yield question.answer
+    for index in range(pictures // PICTURES_A_CLIP):
+        for question in ask_about(case_of(seed, index), np.random.default_rng([seed, index, 3])):
+            yield question.prompt
+            yield question.answer

@@ -8,6 +8,7 @@ that no question holds another's answer and each is trained exactly as it will b
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 
 from deixis.lab.nano import token_id
 from deixis.lab.observe import Observation, silhouette_arrays, stacked
+from deixis.lab.questions.question import Question
 from deixis.lab.scene import furnished_room, sampled_view, settled_scene
 from deixis.lab.truth import observed, truth_of
 
@@ -111,33 +113,39 @@ def write(
     """Ask as many questions about each picture as fit into ``tokens`` tokens."""
     from deixis.lab.questions import Picture, ask_everything
 
-    tokenizer = _tokenizer(tokenizer_path)
-    start, end = token_id(tokenizer, "<|im_start|>"), token_id(tokenizer, "<|im_end|>")
-    line, reply = tokenizer.encode("\n").ids, tokenizer.encode("assistant\n").ids
-    truths = json.loads(truths_json)
-    out = Packed.empty(len(truths), tokens)
-    for row, truth in enumerate(truths):
+    asked = []
+    for row, truth in enumerate(json.loads(truths_json)):
         rng = np.random.default_rng([seed, row])
         picture = Picture(observed(truth, seen, row))
         questions = ask_everything(picture, rng, kinds=only or None)
         if not only:
             questions += ask_everything(picture, rng, kinds=ASKED_MORE)
-        order = rng.permutation(len(questions))
-        texts = [text for k in order for text in (questions[k].prompt, questions[k].answer)]
+        asked.append([questions[k] for k in rng.permutation(len(questions))])
+    return pack(asked, tokenizer_path, tokens)
+
+
+def pack(asked: Sequence[Sequence[Question]], tokenizer_path: str, tokens: int) -> Packed:
+    """For each picture or video as many of its questions, in this order, as fit into ``tokens`` tokens."""
+    tokenizer = _tokenizer(tokenizer_path)
+    start, end = token_id(tokenizer, "<|im_start|>"), token_id(tokenizer, "<|im_end|>")
+    line, reply = tokenizer.encode("\n").ids, tokenizer.encode("assistant\n").ids
+    out = Packed.empty(len(asked), tokens)
+    for row, questions in enumerate(asked):
+        texts = [text for question in questions for text in (question.prompt, question.answer)]
         encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
         at, kinds = 0, []
-        for rank, k in enumerate(order):
+        for rank, question in enumerate(questions):
             prompt, answer = encoded[2 * rank].ids, encoded[2 * rank + 1].ids
-            asked = [*prompt, end, *line, start, *reply]
-            whole = [*asked, *answer, end]
+            before = [*prompt, end, *line, start, *reply]
+            whole = [*before, *answer, end]
             if at + len(whole) > tokens:
                 continue
             span = slice(at, at + len(whole))
             out.ids[row, span] = whole
-            kinds.append(questions[k].kind)
+            kinds.append(question.kind)
             out.segment[row, span] = len(kinds)
             out.position[row, span] = np.arange(len(whole))
-            out.weight[row, at + len(asked) : at + len(whole)] = SHORT_ANSWER_WEIGHT if len(answer) < 8 else 1.0
+            out.weight[row, at + len(before) : at + len(whole)] = SHORT_ANSWER_WEIGHT if len(answer) < 8 else 1.0
             at += len(whole)
             if at > tokens - 24:
                 break

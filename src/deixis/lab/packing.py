@@ -3,7 +3,7 @@
 Knows tensors. ``PackedAttention`` is FlexAttention on a GPU and a dense mask elsewhere, with equal results (a test).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deixis.lab.nano import token_id
 from deixis.lab.stream import Batch
-from deixis.model import Qwen3VL, patchify_batch
+from deixis.model import Grid, Qwen3VL, patchify_batch
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,12 @@ def _flex() -> Any:
 def answer_logits(model: Qwen3VL, pixels: Tensor, rows: Rows, dtype: torch.dtype) -> Tensor:
     """(n, vocabulary) logits at ``rows.target_index``. ``pixels`` (b, 3, h, w) in [-1, 1]."""
     b, _, height, width = pixels.shape
-    merged, deepstack = model.visual(patchify_batch(pixels), [(1, height // 16, width // 16)] * b)
+    return logits_of_patches(model, patchify_batch(pixels), [(1, height // 16, width // 16)] * b, rows, dtype)
+
+
+def logits_of_patches(model: Qwen3VL, patches: Tensor, grids: Sequence[Grid], rows: Rows, dtype: torch.dtype) -> Tensor:
+    """The same of patches (n, patch_dim) with the grids of their pictures or videos."""
+    merged, deepstack = model.visual(patches, grids)
     embeds = model.place(model.embed(rows.ids).to(dtype), rows.visual_index, merged)
     hidden = model.language(
         embeds, rows.positions, visual_index=rows.visual_index, deepstack=deepstack, attend=PackedAttention(rows.segment)

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -29,6 +30,7 @@ from deixis.lab.nano import SIZES, nano_config, write_companions
 from deixis.lab.optimizer import MuonAdamW
 from deixis.lab.packing import answer_logits, picture_prefix, rows_of
 from deixis.lab.stream import Batch, Order, SizeMix, Stream, orders
+from deixis.lab.video.lessons import Lessons
 from deixis.model import Qwen3VL, load_weights, save_checkpoint
 
 SMALL = ((384, 320), (320, 384), (352, 352), (448, 256), (256, 448), (288, 256))
@@ -58,6 +60,8 @@ class Plan:
     warmup_steps: int = 200
     flat_until: float = 0.35  # of the schedule; then the rate falls linearly
     small_until: float = 0.45  # of the schedule: mostly small pictures before, mostly large ones after
+    video_share: float = 0.0  # of the steps: on a clip instead of pictures
+    video_tokens: int = 512  # of questions about a clip
     smooth_share: float = 0.1  # measured: the network answers alike on smooth, unsmooth and MuJoCo pictures
     workers: int = 14
     views: int = 6
@@ -71,6 +75,8 @@ class Plan:
     save_s: float = 120.0  # how often the checkpoint on disk is renewed
 
     def __post_init__(self) -> None:
+        if not 0 <= self.video_share < 1:
+            raise OptionError(f"video_share is {self.video_share}, expected 0 to less than 1: the exam is held on pictures")
         if not 0 <= self.begin < self.end <= 1:
             raise OptionError(f"the run goes from {self.begin} to {self.end} of the schedule, expected 0 <= begin < end <= 1")
 
@@ -107,7 +113,9 @@ def train(plan: Plan, rank: int = 0, ranks: int = 1) -> Path:
     stream = Stream(
         renderers, plan.tokenizer, batch=plan.batch, tokens=room, workers=plan.workers, views=plan.views, uses=plan.uses
     )
-    with stream:
+    lessons, turns = _lessons(plan, tokenizer, model), np.random.default_rng([plan.seed, rank, 19])
+    with stream, lessons or nullcontext():
+        clips = None if lessons is None else lessons.of(plan.seed + 1000 * done["runs"], rank, ranks)
         exam = _exam(plan, stream) if rank == 0 else []
         batches = stream.batches(todo)
         report = saved = time.monotonic()
@@ -120,12 +128,19 @@ def train(plan: Plan, rank: int = 0, ranks: int = 1) -> Path:
                 break
             mix.full = 0.1 if progress < plan.small_until else 0.85
             asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
-            height, width = batch.pixels.shape[-2:]
-            rows = rows_of(batch, prefixes[width, height], device)
-            with torch.autocast(device.type, dtype, enabled=cuda):
-                logits = answer_logits(model, augmented(batch.pixels), rows, dtype)
+            if lessons is not None and clips is not None and turns.random() < plan.video_share:
+                clip = next(clips)
+                waited += time.monotonic() - asked
+                with torch.autocast(device.type, dtype, enabled=cuda):
+                    logits, rows = lessons.logits(model, clip, device, dtype)
+            else:
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                pictures += plan.batch * ranks
+                height, width = batch.pixels.shape[-2:]
+                rows = rows_of(batch, prefixes[width, height], device)
+                with torch.autocast(device.type, dtype, enabled=cuda):
+                    logits = answer_logits(model, augmented(batch.pixels), rows, dtype)
             loss = (F.cross_entropy(logits, rows.target, reduction="none") * rows.weight).sum() / rows.weight.sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -137,7 +152,6 @@ def train(plan: Plan, rank: int = 0, ranks: int = 1) -> Path:
             step += 1
             if ranks > 1 and plan.average_every > 1 and step % plan.average_every == 0:
                 _average([p.data for p in model.parameters()], ranks)
-            pictures += plan.batch * ranks
             losses.append(loss.detach())
             if time.monotonic() - report > plan.report_s:
                 if log is not None:
@@ -184,6 +198,12 @@ def _model(plan: Plan, tokenizer: Tokenizer, device: torch.device) -> tuple[Qwen
     for p in model.parameters():
         p.requires_grad_(True)
     return model.to(device), {k: int(record[k]) for k in ("steps", "pictures", "runs")}
+
+
+def _lessons(plan: Plan, tokenizer: Tokenizer, model: Qwen3VL) -> Lessons | None:
+    if plan.video_share == 0:
+        return None
+    return Lessons(tokenizer, plan.tokenizer, model.config, plan.video_tokens, max(1, plan.workers // 4))
 
 
 def _decay(progress: float, flat_until: float) -> float:

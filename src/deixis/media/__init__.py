@@ -4,7 +4,7 @@ Knows files, formats and live sources. Does not know models.
 """
 
 from deixis.media.live import Folder
-from deixis.media.opening import VideoSource, open_video
+from deixis.media.opening import VideoSource, open_still, open_video
 from deixis.media.picture import MAX_PIXELS, MIN_SIDE_PX, Picture, PictureSource, load_picture
 from deixis.media.reader import VideoInfo, VideoProblem
 from deixis.media.video import Video, VideoFrame
@@ -21,5 +21,6 @@ __all__ = [
     "VideoProblem",
     "VideoSource",
     "load_picture",
+    "open_still",
     "open_video",
 ]

@@ -76,6 +76,27 @@ class FolderStill:
         return np.array(image if image.size == size else image.resize(size, Image.Resampling.BOX))
 
 
+class StillReader:
+    """`FrameReader` over a single picture: one frame, at 0 s."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.decoded = 0
+        self._picture = picture
+
+    def read(self) -> FolderStill | None:
+        """The picture, once."""
+        self.decoded += 1
+        return FolderStill(0.0, self._picture) if self.decoded == 1 else None
+
+    def seek(self, time_s: float) -> bool:
+        """Never."""
+        del time_s
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
 class FolderReader:
     """`FrameReader` over a folder. Holds one picture, and the names of those given."""
 

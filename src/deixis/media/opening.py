@@ -17,8 +17,8 @@ from PIL import Image
 from deixis.errors import OptionError, VideoError
 from deixis.media.container import ContainerReader, Orientation
 from deixis.media.exif import BROKEN
-from deixis.media.live import Folder, FolderReader
-from deixis.media.picture import FORMATS
+from deixis.media.live import Folder, FolderReader, StillReader
+from deixis.media.picture import FORMATS, MIN_SIDE_PX, load_picture
 from deixis.media.reader import FrameReader, Problems, Still, VideoInfo
 from deixis.media.source import Input, webcam
 from deixis.media.timeline import Timeline, measure
@@ -67,6 +67,14 @@ def open_video(source: VideoSource, *, name: str | None = None, timeout_s: float
     raise VideoError(f"video is a {type(source).__name__}; expected a path, a file's bytes, an address or a webcam's number")
 
 
+def open_still(path: str | Path) -> Video:
+    """A picture as a video of one frame at 0 s, for what remembers both. Raises PictureError."""
+    path = Path(path).expanduser()
+    picture = load_picture(path)
+    info = VideoInfo(picture.width, picture.height, 0.0, 0.0, None, "picture")
+    return Video(path.name, info, Problems(), lambda _: StillReader(picture), data=path)
+
+
 def _is_folder(path: Path) -> bool:
     """Raises VideoError where there is neither a folder nor a regular file."""
     try:
@@ -106,6 +114,9 @@ def _open_container(source: Input, data: Path | bytes | None) -> Video:
         if first is None:
             told = "".join(f" ({problem.text})" for problem in problems.found)
             raise VideoError(f"{source.name} has no frame that can be decoded{told}; convert or download it again")
+        if min(first.raw.width, first.raw.height) < MIN_SIDE_PX:
+            found = f"{first.raw.width}×{first.raw.height}"
+            raise VideoError(f"{source.name} has frames of {found} pixels; expected at least {MIN_SIDE_PX}×{MIN_SIDE_PX}")
         endless = live or (source.kind == "network" and not reader.claims[1])
         timeline = Timeline(None, reader.rate, None) if endless else measure(source, first.time_s)
         _note_cut(reader, timeline, source.name, problems)

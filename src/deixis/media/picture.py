@@ -179,7 +179,8 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def _picture(pixels: NDArray[np.uint8], camera: Camera | None, name: str) -> Picture:
     # Bytes, so that nobody can ever write to them: who has read them once (the engine's hash) need not look again.
+    height, width = pixels.shape[:2]
     pixels = np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape)
-    digest = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[0]} RGB8 ".encode())
+    digest = hashlib.sha256(f"{width}x{height} RGB8 ".encode())
     digest.update(pixels.data)
     return Picture(pixels, digest.hexdigest(), camera, name)

@@ -69,6 +69,11 @@ class Video:
         return self._past + sum(reader.decoded for reader in self._passes)
 
     @property
+    def stored(self) -> bool:
+        """Whether it is a file, or a file's bytes: the same at every look."""
+        return self._data is not None
+
+    @property
     def sha256(self) -> str:
         """Of the file's bytes, read once in pieces. Raises VideoError where there is no file."""
         if not self._sha256:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from deixis.errors import OptionError
+from deixis.spatial.video.budget import Budget
 from deixis.spatial.video.detection import Detection, Event, Sighting
-from deixis.spatial.video.memory import Budget, SpatialMemory
+from deixis.spatial.video.memory import SpatialMemory
+from deixis.spatial.video.rows import Rows
 from deixis.spatial.video.tracker import Changes, Followed
 from tests.spatial.video.small_story import SIZE, frame, told
 
@@ -138,6 +140,16 @@ def test_a_hundred_thousand_updates_stay_within_the_budget() -> None:
         "PRAGMA writable_schema = 1",
         "ATTACH DATABASE 'other.db' AS other",
         "SELECT load_extension('evil')",
+        "PRAGMA user_version",
+        "PRAGMA journal_mode = DELETE",
+        "VACUUM INTO 'copy.db'",
+        "BEGIN IMMEDIATE",
+        "CREATE TEMP TABLE t (x)",
+        "SELECT * FROM pragma_table_info('objects')",
+        "SELECT replace(printf('%999999d', 1), ' ', 'ten pieces')",
+        "SELECT ?",
+        "SELECT '\0",
+        "",
         "WITH x AS (SELECT 1) DELETE FROM events",
         "nonsense",
         "SELECT * FROM sightings a, sightings b, sightings c, sightings d, sightings e",
@@ -185,8 +197,8 @@ def test_an_update_that_fails_never_happened(monkeypatch: pytest.MonkeyPatch) ->
     with told(until_s=3.0) as memory:
         before = memory.query("SELECT * FROM objects"), memory.time_s
         with monkeypatch.context() as patch:
-            patch.setattr(SpatialMemory, "_write_event", lambda *_: 1 / 0)
-            patch.setattr(SpatialMemory, "_keep_to_budget", lambda *_: 1 / 0)
+            patch.setattr(Rows, "write_event", lambda *_: 1 / 0)
+            patch.setattr(Budget, "keep", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 memory.observe(3.2, frame(3.2), SIZE, memory.source("story.mp4", "abc"))
         assert (memory.query("SELECT * FROM objects"), memory.time_s) == before

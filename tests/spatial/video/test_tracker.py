@@ -115,7 +115,7 @@ def test_a_thing_hidden_under_another_goes_where_that_one_goes() -> None:
 def test_a_weak_detection_begins_nothing_until_it_is_seen_twice() -> None:
     once = steps([cup(300)], [cup(300), cup(500, label="ghost", score=0.5)], *[[cup(300)]] * 3)
     assert all(set(change.things) == {1} for change in once)
-    twice = steps([cup(300)], *[[cup(300), cup(500, label="mug", score=0.5)]] * 2)
+    twice = steps([cup(300)], *[[cup(300), cup(500, label="mug", score=0.7)]] * 2)
     assert set(twice[-1].things) == {1, 2}
 
 
@@ -137,6 +137,24 @@ def test_the_camera_is_estimated_from_most_things_and_not_from_the_movers() -> N
     moved = before[:4] @ matrix[:, :2].T + matrix[:, 2]
     assert np.abs(moved - after[:4]).max() < 4  # held near a pure shift, with so few things
     assert fitted(before[:2], after[:2], 800) is STILL
+
+
+def test_a_blow_that_moves_two_things_moves_no_camera() -> None:
+    before = np.array([[203.0, 140], [136, 181], [110, 94], [60, 60]])
+    for step in ([[-13.5, -3.5], [0, 0], [-6.5, -5], [-2, 0]], [[13.5, 0.5], [0, 0], [9, 2], [0, -1]]):
+        assert fitted(before, before + step, 400) is STILL
+
+
+def test_a_camera_that_turns_is_followed_the_better_the_longer_it_turns() -> None:
+    rng, turn = np.random.default_rng(830_200), np.array([[0.0, -0.012], [0.012, 0.0]])
+    places = np.array([[60.0, 90], [250, 60], [300, 200], [120, 180], [190, 130]])
+    turning, errors = np.zeros((2, 2)), []
+    for _ in range(12):
+        true = places + (places - [160, 120]) @ turn.T + [6, 0]
+        found = fitted(places, np.round(true + rng.uniform(-0.3, 0.3, true.shape)), 400, moved_before=True, turning=turning)
+        turning = found[:, :2] - np.eye(2)
+        errors.append(np.abs(places @ found[:, :2].T + found[:, 2] - true).max())
+    assert np.mean(errors[6:]) < 0.7 * errors[0] and np.mean(errors[6:]) < 0.7
 
 
 def test_after_a_restart_it_goes_on_as_if_nothing_had_been() -> None:

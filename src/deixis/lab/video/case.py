@@ -68,10 +68,10 @@ def case_of(seed: int, index: int, fps: float = BENCH_FPS, size: Size = BENCH_SI
     return VideoCase(clip, tuple(frames), tuple(events_of(clip, frames)))
 
 
-def cases(seed: int, count: int, first: int = 0, size: Size = BENCH_SIZE) -> Iterator[VideoCase]:
-    """Cases ``first`` to ``first + count`` - 1 of a seed, at the benchmark's rate."""
+def cases(seed: int, count: int, first: int = 0, size: Size = BENCH_SIZE, fps: float = BENCH_FPS) -> Iterator[VideoCase]:
+    """Cases ``first`` to ``first + count`` - 1 of a seed."""
     for index in range(first, first + count):
-        yield case_of(seed, index, BENCH_FPS, size)
+        yield case_of(seed, index, fps, size)
 
 
 def true_detections(case: VideoCase, frame: Frame) -> list[tuple[int, Detection]]:

@@ -18,30 +18,32 @@ GROUPS: Mapping[str, str] = {**dict.fromkeys(EXITS, "out"), **dict.fromkeys(ENTR
 SCORED = ("moves", "falls", "hits", "is_hidden", "is_revealed", "out", "in", "carried_by", "swapped")
 BOTH = ("hits", "carried_by", "swapped")  # who with whom counts too
 LASTING = ("moves", "carried_by", "swapped")  # whose ends count too
+BY_ROOM: Mapping[str, str] = {"is_hidden": "out", "is_revealed": "in"}  # behind the table's edge, or below the picture's?
 
 
 def event_scores(case: VideoCase, seen: Watched) -> Iterator[Score]:
     """``event_<group>`` for each true event that shows: right if one of its group, about the same things, was told with a start
     within NEAR_S; ``error_s`` of its start and, where it lasts, ``end_error_s``. Each told event answers for one true one, the
     nearest pairs first. ``false_<group>`` for each told event that answers for none: right if a true one (shown or not) of its
-    group and things touches it within NEAR_S, so that a movement told in two parts is no lie.
+    group and things touches it within NEAR_S, so that a movement told in two parts is no lie. What the room hides may also be
+    told to have left or been taken out, and to have come back (``state_scores`` says why).
     """
     told = [
         (group, who, e) for e in seen.events if (group := GROUPS.get(e.kind, e.kind)) in SCORED for who in [_who(case, seen, e)]
     ]
-    true = [(GROUPS.get(e.kind, e.kind), _things(e.kind, e.objects), e) for e in case.events]
-    shown = [row for row in true if row[2].shown and row[0] in SCORED]
+    true = [(_groups(e), _things(e.kind, e.objects), e) for e in case.events]
+    shown = [row for row in true if row[2].shown and row[0][0] in SCORED]
     pairs = sorted(
         (abs(e.start_s - t.start_s), n, m)
-        for n, (group, who, t) in enumerate(shown)
-        for m, (told_group, told_who, e) in enumerate(told)
-        if (group, who) == (told_group, told_who)
+        for n, (groups, who, t) in enumerate(shown)
+        for m, (group, told_who, e) in enumerate(told)
+        if group in groups and who == told_who
     )
     answer: dict[int, int] = {}
     for error, n, m in pairs:
         if n not in answer and m not in answer.values() and error <= NEAR_S:
             answer[n] = m
-    for n, (group, _, t) in enumerate(shown):
+    for n, ((group, *_), _, t) in enumerate(shown):
         found = told[answer[n]][2] if n in answer else None
         errors: dict[str, float] = {}
         if found is not None:
@@ -52,10 +54,16 @@ def event_scores(case: VideoCase, seen: Watched) -> Iterator[Score]:
     for m, (group, who, e) in enumerate(told):
         if m not in answer.values():
             near = any(
-                (group, who) == row[:2] and e.start_s <= row[2].end_s + NEAR_S and row[2].start_s <= e.end_s + NEAR_S
+                group in row[0] and who == row[1] and e.start_s <= row[2].end_s + NEAR_S and row[2].start_s <= e.end_s + NEAR_S
                 for row in true
             )
             yield _score(f"false_{group}", near, case, e, told=e.description["en"])
+
+
+def _groups(event: TrueEvent) -> tuple[str, ...]:
+    """Its own group, then others under which it may be told."""
+    group = GROUPS.get(event.kind, event.kind)
+    return (group, BY_ROOM[group]) if group in BY_ROOM and len(event.objects) == 1 else (group,)
 
 
 def _things(kind: str, objects: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -73,8 +81,8 @@ def _who(case: VideoCase, seen: Watched, event: Event) -> tuple[int | None, ...]
 
 def question_scores(case: VideoCase, seen: Watched) -> Iterator[Score]:
     """``first_mover``: the thing whose first movement was told to begin first, where the truth is clear (CLEAR_GAP_S).
-    ``order``: each pair of movers whose true starts lie CLEAR_GAP_S apart: told in the right order. ``cause``: each true hit and
-    each thing carried along under a cover: some event says that this one set that one off (hits, causes, carried_by).
+    ``order``: each pair of movers whose true starts lie CLEAR_GAP_S apart: told in the right order. ``cause``: each true hit that
+    shows and each thing carried along under a cover: some event says that this one set that one off (hits, causes, carried_by).
     ``count``: how many things are held to be visible in each tenth frame.
     """
     true: dict[int, TrueEvent] = {}
@@ -95,7 +103,7 @@ def question_scores(case: VideoCase, seen: Watched) -> Iterator[Score]:
     causes = [(e, (*e.objects[:2],)) for e in seen.events if e.kind in ("hits", "causes")]
     causes += [(e, (e.objects[1], e.objects[0])) for e in seen.events if e.kind == "carried_by"]
     for t in case.events:
-        if t.kind in ("hits", "carried_by"):
+        if t.kind in ("hits", "carried_by") and t.shown:
             by, who = t.objects if t.kind == "hits" else t.objects[::-1]
             near = [pair for e, pair in causes if abs(e.start_s - t.start_s) <= NEAR_S]
             k = next(k for k, f in enumerate(case.frames) if f.time_s >= t.start_s or k == len(case.frames) - 1)

@@ -51,7 +51,8 @@ class TrueEvent:
 def events_of(clip: Clip, frames: Sequence[Frame]) -> list[TrueEvent]:
     """All events in order of start. Those that states tell (hidden, left, …) are as exact as the frames are dense."""
     moves = moves_of(clip, frames)
-    found = [*moves, *_falls(clip, frames), *_hits(clip, moves), *_state_changes(clip, frames), *_carried(clip), *_swaps(clip)]
+    found = [*moves, *_falls(clip, frames), *_hits(clip, frames, moves), *_state_changes(clip, frames)]
+    found += [*_carried(clip), *_swaps(clip)]
     return sorted(found, key=lambda e: (e.start_s, e.kind, e.objects))
 
 
@@ -130,17 +131,19 @@ def _falls(clip: Clip, frames: Sequence[Frame]) -> Iterator[TrueEvent]:
             before = last * SAMPLE_S
 
 
-def _hits(clip: Clip, moves: Sequence[TrueEvent]) -> Iterator[TrueEvent]:
-    """Contacts in which one thing that moves sets another one off."""
+def _hits(clip: Clip, frames: Sequence[Frame], moves: Sequence[TrueEvent]) -> Iterator[TrueEvent]:
+    """Contacts in which one thing that moves sets another one off; shown where both are, and what it does is no trifle."""
     centers = clip.centers_m()
     for contact in clip.motion.contacts:
         a, b = contact.a, contact.b
         at, later = clip.motion.at(contact.time_s), clip.motion.at(contact.time_s + 1.0)
-        if contact.speed_m_s < HIT_SPEED_M_S or np.linalg.norm(centers[later, b] - centers[at, b]) < HIT_SHIFT_M:
+        shift_m = np.linalg.norm(centers[later, b] - centers[at, b])
+        if contact.speed_m_s < HIT_SPEED_M_S or shift_m < HIT_SHIFT_M:
             continue
         ran_before = any(m.objects == (b,) and m.start_s < contact.time_s - 0.15 <= m.end_s for m in moves)
         if not ran_before:
-            yield TrueEvent("hits", contact.time_s, contact.time_s, (a, b))
+            seen = all(_shown(frames, i, contact.time_s, contact.time_s) for i in (a, b))
+            yield TrueEvent("hits", contact.time_s, contact.time_s, (a, b), seen and bool(shift_m >= LEAST_WAY_M))
 
 
 def _state_changes(clip: Clip, frames: Sequence[Frame]) -> Iterator[TrueEvent]:

@@ -216,7 +216,7 @@ def count_at(asked: Asked, rng: Generator, language: Language) -> Question | Non
 
 def cause(asked: Asked, rng: Generator, language: Language) -> Question | None:
     """What set a thing off: what hit it, or what took it along."""
-    found = [(e.start_s, e.objects[1], e.objects[0]) for e in asked.case.events if e.kind == "hits"]
+    found = [(e.start_s, e.objects[1], e.objects[0]) for e in asked.case.events if e.kind == "hits" and e.shown]
     found += [(e.start_s, e.objects[0], e.objects[1]) for e in asked.case.events if e.kind == "carried_by"]
     clear = [row for row in found if row[1] in asked.unique and row[2] in asked.unique]
     if not clear:

@@ -12,9 +12,10 @@ from scipy.optimize import linear_sum_assignment
 from deixis.geometry import BoxPx, iou_px
 from deixis.lab.video.case import VideoCase, true_detections
 from deixis.lab.video.truth import Frame
+from deixis.spatial.video.changes import Followed
 from deixis.spatial.video.detection import Detection, Event, Sighting, State
 from deixis.spatial.video.events import EventFinder
-from deixis.spatial.video.tracker import Followed, Tracker
+from deixis.spatial.video.tracker import Tracker
 
 SAME_IOU = 0.5  # a track's box over a thing's: it is that thing
 Detect = Callable[[VideoCase, Frame], Sequence[Detection]]

@@ -15,6 +15,10 @@ STILL.setflags(write=False)
 
 _NOISE = 0.006  # of the picture's diagonal: how far from the map a thing may be that did not move by itself
 _FEWEST = 3  # things that must agree on a shift; two might move together by chance, one always agrees with itself
+_AT_REST = 0.35  # of the noise: what strays by less did not move in the picture
+_RIDGE = 0.25  # how many things' worth of evidence the turning of the last frames is
+NOT_TURNING: Array = np.zeros((2, 2))
+NOT_TURNING.setflags(write=False)
 
 
 def shift_by_vote(before_px: ArrayLike, after_px: ArrayLike, alike: NDArray[np.bool_], diagonal_px: float) -> Array:
@@ -37,20 +41,36 @@ def shift_by_vote(before_px: ArrayLike, after_px: ArrayLike, alike: NDArray[np.b
 
 
 def fitted(
-    before_px: ArrayLike, after_px: ArrayLike, diagonal_px: float, shift: Array = STILL, moved_before: bool = False
+    before_px: ArrayLike,
+    after_px: ArrayLike,
+    diagonal_px: float,
+    shift: Array = STILL,
+    moved_before: bool = False,
+    turning: Array = NOT_TURNING,
 ) -> Array:
     """The affine map (2, 3) of pairs (n, 2), robust against those that move by themselves; `shift` where too few pairs bear it.
 
-    Held near a pure shift by a ridge, the more the fewer the pairs are. A camera that `moved_before` goes on: two that agree are
-    enough, and it is followed however slow it gets.
+    A camera that `moved_before` goes on: two that agree are enough, it is followed however slow it gets, and it turns as it did
+    (`turning`, (2, 2): the linear part less the identity): by a ridge, since the few things of one frame tell little of it.
     """
     before, after = np.asarray(before_px, np.float64).reshape(-1, 2), np.asarray(after_px, np.float64).reshape(-1, 2)
+    noise = _NOISE * diagonal_px
+    found = _fitted(before, after, diagonal_px, shift, moved_before, turning)
+    if found is STILL or moved_before:
+        return found
+    # A camera that sets off moves all that it sees: more than half of the things, and more than stand still in the picture.
+    agree = np.abs(after - mapped(found, before)).max(axis=1, initial=0) < noise
+    at_rest = np.abs(after - before).max(axis=1, initial=0) < 2 * _AT_REST * noise
+    return found if agree.sum() > max(at_rest.sum() if not agree[at_rest].all() else 0, len(before) / 2) else STILL
+
+
+def _fitted(before: Array, after: Array, diagonal_px: float, shift: Array, moved_before: bool, turning: Array) -> Array:
     fewest = 2 if moved_before else _FEWEST
     if len(before) < fewest:
         return shift
     noise = _NOISE * diagonal_px
     residual = after - before - shift[:, 2]
-    at_rest = np.abs(residual).max(axis=1) < 0.35 * noise
+    at_rest = np.abs(residual).max(axis=1) < _AT_REST * noise
     if shift is STILL and 2 * at_rest.sum() >= len(before) and np.abs(residual).max() > noise:
         return STILL  # some things move by themselves, and as many or more do not
     # The median is right while more than half of the things stand still; those far from it move by themselves.
@@ -66,11 +86,12 @@ def fitted(
     origin = before[near].mean(axis=0)
     points = np.column_stack([(before[near] - origin) / diagonal_px, np.ones(near.sum())])  # (k, 3)
     weights = np.ones(near.sum())
-    ridge = np.diag([0.2, 0.2, 0.0])
+    ridge = np.diag([_RIDGE, _RIDGE, 0.0])
+    expected = np.vstack([turning.T * diagonal_px, np.zeros(2)])  # (3, 2)
     solution = np.zeros((3, 2))
     for _ in range(5):
         weighted = points * weights[:, None]
-        solution = np.linalg.solve(points.T @ weighted + ridge, weighted.T @ (after[near] - before[near]))
+        solution = np.linalg.solve(points.T @ weighted + ridge, weighted.T @ (after[near] - before[near]) + ridge @ expected)
         error = np.linalg.norm(after[near] - before[near] - points @ solution, axis=1)
         weights = 1 / np.maximum(1.0, error / (0.5 * noise)) ** 2
     linear = np.eye(2) + solution[:2].T / diagonal_px

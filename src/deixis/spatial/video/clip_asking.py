@@ -13,7 +13,7 @@ from deixis.spatial.checking.confidence import mean_probability
 from deixis.spatial.language.prompts import Language
 from deixis.spatial.language.reading import Reading
 from deixis.spatial.language.values import parse_value
-from deixis.spatial.video.asking import MemoryAnswer
+from deixis.spatial.video.asked import MemoryAnswer
 from deixis.spatial.video.detection import Event
 from deixis.spatial.video.locating import shown
 

@@ -8,16 +8,16 @@ chosen (survey.py, plan.py). Each row is its own transaction: after kill -9 all 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deixis.errors import OptionError
+from deixis.spatial.language.prompts import Language
 from deixis.spatial.video.detection import Detection
+from deixis.spatial.video.schema import opened_store
 
-VERSION = 1
+VERSION = 2  # of the tables and of what stands in them
 _TABLES = """
 CREATE TABLE videos (
     id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL, about TEXT NOT NULL,
@@ -73,7 +73,7 @@ class Plan:
     """
 
     times_s: tuple[float, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Mapping[Language, str], ...] = ()
     problems: tuple[str, ...] = ()
     until_s: float | None = None
 
@@ -97,22 +97,7 @@ class VideoIndex:
     """Open it on a path, or on ":memory:". Raises OptionError for a file that is no index."""
 
     def __init__(self, path: str | Path = ":memory:") -> None:
-        try:
-            self._connection = sqlite3.connect(str(path), isolation_level=None, timeout=10.0)
-            run = self._connection.execute
-            run("PRAGMA foreign_keys = ON")
-            run("PRAGMA journal_mode = WAL")
-            run("PRAGMA synchronous = NORMAL")
-            version = run("PRAGMA user_version").fetchone()[0]
-            tables = {row[0] for row in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if version == 0 and not tables:
-                self._connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
-                version, tables = VERSION, {"located"}
-        except sqlite3.Error as error:
-            raise OptionError(f"{path} cannot be opened as an index: {error}; give another ledger") from error
-        if version != VERSION or "located" not in tables:
-            self._connection.close()
-            raise OptionError(f"{path} is no index of version {VERSION} (found version {version}); give another ledger")
+        self._connection = opened_store(path, _TABLES, VERSION, "index")
 
     def close(self) -> None:
         """Ends the connection; the index can be opened again."""

@@ -13,9 +13,11 @@ from typing import Any
 
 from deixis.errors import OptionError
 
-VERSION = 1
+VERSION = 2  # of the tables and of the state that trackers and finders leave in them
+BUSY_SECONDS = 10.0  # how long another process may keep us waiting
 QUERY_ROWS = 10_000
 QUERY_SECONDS = 5.0
+_QUERY_BYTES = 1_000_000
 
 _TABLES = """
 CREATE TABLE objects (
@@ -43,32 +45,60 @@ CREATE TABLE sources (
 );
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_A = {"ledger": "a ledger", "index": "an index"}
 _MAY = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _NOT_CALLED = {"load_extension", "readfile", "writefile", "edit", "randomblob", "zeroblob", "fts3_tokenizer"}
 
 
 def opened(path: str | Path) -> sqlite3.Connection:
     """The ledger at `path` (":memory:" for none), made where it is not there. Raises OptionError for a file that is no ledger."""
+    return opened_store(path, _TABLES, VERSION, "ledger")
+
+
+def opened_store(path: str | Path, tables: str, version: int, what: str) -> sqlite3.Connection:
+    """A file with exactly these tables, made where there is none; several processes may make it at once.
+
+    Raises OptionError, one line, for a file that is something else or of another version, or that cannot be written.
+    """
+    connection = None
     try:
-        connection = sqlite3.connect(str(path), isolation_level=None, timeout=10.0)
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")  # kill -9 loses nothing; a power cut at most the last updates
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if version == 0 and not tables:
-            connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
-            return connection
+        connection = sqlite3.connect(str(path), isolation_level=None, timeout=BUSY_SECONDS)
+        run = connection.execute
+        found, shape = _described(connection)
+        if (found, shape) in ((0, set()), (version, _shape(tables))):  # else nothing of it is touched
+            run("PRAGMA foreign_keys = ON")
+            run("PRAGMA synchronous = NORMAL")  # kill -9 loses nothing; a power cut at most the last updates
+            if run("PRAGMA journal_mode").fetchone()[0] != "wal":
+                run("PRAGMA journal_mode = WAL")
+            run("BEGIN IMMEDIATE")  # proves that it can be written, and that nobody else makes it just now
+            if _described(connection) == (0, set()):
+                for statement in filter(str.strip, tables.split(";")):
+                    run(statement)
+                run(f"PRAGMA user_version = {version}")
+            found, shape = _described(connection)
+            run("COMMIT")
     except sqlite3.Error as error:
-        raise OptionError(f"{path} cannot be opened as a ledger: {error}; give another path") from error
-    if version != VERSION or "sightings" not in tables:
+        if connection is not None:
+            connection.close()
+        raise OptionError(f"{path} cannot be opened as {_A[what]}: {error}; give another path") from error
+    if (found, shape) != (version, _shape(tables)):
         connection.close()
-        raise OptionError(f"{path} is no ledger of version {VERSION} (found version {version}); give another path")
+        raise OptionError(f"{path} is no {what} of version {version} (found version {found}); give another path")
     return connection
 
 
+def _described(connection: sqlite3.Connection) -> tuple[int, set[str]]:
+    """The version that a file claims, and how each table and index was made."""
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return connection.execute("PRAGMA user_version").fetchone()[0], {" ".join(row[0].split()) for row in rows}
+
+
+def _shape(tables: str) -> set[str]:
+    return {" ".join(statement.split()) for statement in tables.split(";") if statement.strip()}
+
+
 def read_only(connection: sqlite3.Connection, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> list[dict[str, Any]]:
-    """The rows of one SELECT, at most 10,000 of them and within 5 seconds.
+    """The rows of one SELECT: at most 10,000 of them, values of at most a megabyte, within 5 seconds.
 
     Raises OptionError for anything that would write, attach or read settings of the database, for SQL that is wrong, and for a
     question that takes too long. The authorizer judges each step of the compiled statement, not its words.
@@ -80,18 +110,22 @@ def read_only(connection: sqlite3.Connection, sql: str, values: Mapping[str, Any
         allowed = action in _MAY and not (action == sqlite3.SQLITE_FUNCTION and called in _NOT_CALLED)
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
+    longest = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _QUERY_BYTES)
     connection.set_authorizer(judge)
     connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
     try:
         cursor = connection.execute(sql, values)
-        names = [column[0] for column in cursor.description or ()]
+        if cursor.description is None:
+            raise sqlite3.Warning("there is none")
+        names = [column[0] for column in cursor.description]
         rows = cursor.fetchmany(QUERY_ROWS + 1)
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         why = "it took too long" if time.monotonic() > deadline else str(error)
         raise OptionError(f"the ledger does not answer this SQL: {why}; it takes one SELECT") from error
     finally:
         connection.set_authorizer(None)
         connection.set_progress_handler(None, 0)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
     if len(rows) > QUERY_ROWS:
         raise OptionError(f"the SQL gives more than {QUERY_ROWS:,} rows; add a LIMIT or a WHERE")
     return [dict(zip(names, row, strict=True)) for row in rows]

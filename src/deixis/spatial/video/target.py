@@ -27,9 +27,12 @@ AT_EDGE_PX = 3.0  # a box whose edge is so near the frame's may go on outside
 NOISE_PX = 1.5  # what a good detector is off by, beside a share of the size
 _NOISE_SHARE = 0.03
 _SHRUNK = 0.93  # below this share of its size something hides a part of it
+_STAYS_PX, _STAYS_SHARE = 2.0, 0.1  # an edge that is off its old place by no more than this is there
+_LEAP = 0.4  # share of a size by which nothing moves unnoticed from one frame to the next
 _MOMENT_S = 0.5  # over which a velocity is measured
 _BEFORE, _DEEP = 0.7, 0.35  # shares of a box: so much of it in another one's, it stands before; so far in, that one cuts it
 _LEAST_JITTER_PX = 0.5
+_DOUBT = 0.1  # below this it is believed to be there
 _LEARN = 0.15  # how much of a new look goes into what is remembered
 
 
@@ -56,7 +59,8 @@ class Target:
     recent: list[tuple[float, float, float]] = field(default_factory=list)  # (time_s, x, y) of its own way, a moment long
     jitter_px: float = NOISE_PX  # how much it strays from frame to frame while it rests
     carried: bool = False
-    hits: int = 1
+    hits: int = 1  # sightings since it was believed, and one before
+    doubts: dict[str, float] = field(default_factory=dict)  # label → the chance that all who saw that were wrong
     misses: int = 0
     confirmed: bool = True
     hidden_from_px: BoxPx | None = None  # its place when it was hidden, in pixels of now
@@ -123,9 +127,28 @@ class Target:
         return middle
 
     def really_cut(self, box_px: BoxPx, may: Cut) -> Cut:
-        """Of the edges that another box or the frame may have cut, those of an axis on which it is smaller than it is."""
-        shrunk = [bool(box_px[axis + 2] - box_px[axis] < _SHRUNK * self.size[axis]) for axis in (0, 1)]
-        return (may[0] and shrunk[0], may[1] and shrunk[1], may[2] and shrunk[0], may[3] and shrunk[1])
+        """Which edges are not its own, of a box that is smaller than it is: those that another box or the frame `may` have cut.
+
+        Where one edge is at its old place and the other is not, that one is cut, whoever does it: nothing shrinks on one side.
+        But what moves behind something seems to do that: where the edge that stays may be cut, it must have rested and the other
+        edge have leapt.
+        """
+        cut = [False] * 4
+        middle = self.completed(self.box_px, self.cut)
+        for axis in (0, 1):
+            size = float(self.size[axis])
+            if box_px[axis + 2] - box_px[axis] >= _SHRUNK * size:
+                continue
+            slack = max(_STAYS_PX, _STAYS_SHARE * size)
+            low_in = box_px[axis] - (middle[axis] - size / 2)
+            high_in = middle[axis] + size / 2 - box_px[axis + 2]
+            inner, stays = (axis + 2, axis) if high_in > low_in else (axis, axis + 2)
+            least = slack if not may[stays] else math.inf if self.moving else _LEAP * size
+            if min(abs(low_in), abs(high_in)) < slack and max(low_in, high_in) > least:
+                cut[inner] = True
+            else:
+                cut[axis], cut[axis + 2] = may[axis], may[axis + 2]
+        return cut[0], cut[1], cut[2], cut[3]
 
     def predict(self, seconds: float, acceleration: float, camera: Array) -> None:
         """To the next frame: the camera's motion, then its own."""
@@ -148,9 +171,9 @@ class Target:
             if extent > self.size[axis]:
                 self.size[axis] += (0.7 if self.hits < 5 or extent > 1.1 * self.size[axis] else 0.3) * (extent - self.size[axis])
             elif not (may[axis] or may[axis + 2]):
-                self.size[axis] += 0.3 * (extent - self.size[axis])
+                self.size[axis] += (0.1 if cut[axis] or cut[axis + 2] else 0.3) * (extent - self.size[axis])
         middle = self.completed(detection.box_px, cut)
-        self.step_px = own_step(before_box, before_cut, detection.box_px, cut)
+        self.step_px = own_step(before_box, before_cut, detection.box_px, cut, self.size)
         if unseen:
             self.step_px = middle - self.completed(before_box, before_cut)
             self.motion.rest_at(middle, self.sigma_px, 3.0 * float(self.size.mean()))
@@ -177,10 +200,18 @@ class Target:
             old = np.array(self.appearance or detection.appearance)
             share = 0.3 * _LEARN if any(cut) else _LEARN  # a cut box shows more of what hides it
             self.appearance = tuple((old + share * (np.array(detection.appearance) - old)).tolist())
+        self.hits += self._is_believed(detection)
         self.box_px, self.cut, self.seen_s = detection.box_px, cut, time_s
         self.state, self.hidden_by, self.guesses, self.carried = "visible", None, None, False
         self.hidden_from_px, self.confidence, self.misses = None, detection.score, 0
-        self.hits += 1
+
+    def _is_believed(self, detection: Detection) -> bool:
+        """Whether it is there at all: a shadow is taken for a book now and for a pen then, a thing has one name."""
+        if self.confirmed:
+            return True
+        self.doubts = self.doubts or {self.label: 1 - self.confidence}
+        self.doubts[detection.label] = self.doubts.get(detection.label, 1.0) * (1 - detection.score)
+        return self.doubts[detection.label] <= _DOUBT
 
     def to_json(self) -> dict[str, Any]:
         """For the ledger."""
@@ -206,14 +237,16 @@ class Target:
 _ARRAYS = ("size", "steady_px", "step_px")
 _PLAIN = (
     *("id", "label", "box_px", "seen_s", "first_s", "cut", "appearance", "state", "hidden_by", "confidence", "recent"),
-    *("jitter_px", "carried", "hits", "misses", "confirmed", "hidden_from_px"),
+    *("jitter_px", "carried", "hits", "doubts", "misses", "confirmed", "hidden_from_px"),
 )
 
 
-def own_step(before_px: BoxPx, before_cut: Cut, after_px: BoxPx, after_cut: Cut) -> Array:
+def own_step(before_px: BoxPx, before_cut: Cut, after_px: BoxPx, after_cut: Cut, size_px: Array) -> Array:
     """How far a thing itself moved between two frames, (2,), from the edges that are its own in both.
 
-    A thing that comes out from behind another one grows on one side and stands still; one that comes nearer grows on both.
+    A thing that comes out from behind another one grows on one side and stands still; one that comes nearer grows on both. Where
+    one side is cut before and the other one after, `size_px` (2,) tells where the hidden edge was; where both are cut at once
+    nothing tells that it moved.
     """
     step = np.zeros(2)
     for axis in (0, 1):
@@ -221,9 +254,13 @@ def own_step(before_px: BoxPx, before_cut: Cut, after_px: BoxPx, after_cut: Cut)
         own = [edge for edge in shifts if not (before_cut[edge] or after_cut[edge])]
         if len(own) == 1:
             step[axis] = shifts[own[0]]
-        else:
+        elif len(own) == 2:
             low, high = shifts[axis], shifts[axis + 2]
             step[axis] = math.copysign(min(abs(low), abs(high)), low) if low * high > 0 else 0.0
+        elif before_cut[axis] != before_cut[axis + 2] and after_cut[axis] != after_cut[axis + 2]:
+            low_before = before_px[axis + 2] - size_px[axis] if before_cut[axis] else before_px[axis]
+            low_after = after_px[axis + 2] - size_px[axis] if after_cut[axis] else after_px[axis]
+            step[axis] = low_after - low_before
     return step
 
 

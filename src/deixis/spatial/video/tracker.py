@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from deixis.errors import GeometryError
 from deixis.geometry import BoxPx, PointPx
 from deixis.spatial.video.association import alike, assigned, birth_cost, match_cost, middle_px
-from deixis.spatial.video.camera_motion import STILL, fitted, mapped, shift_by_vote
+from deixis.spatial.video.camera_motion import NOT_TURNING, STILL, fitted, mapped, shift_by_vote
+from deixis.spatial.video.changes import Changes, Followed, Revision
 from deixis.spatial.video.covering import DepthOrder, cover_shares, depth_prior
-from deixis.spatial.video.detection import Detection, Sighting, State
-from deixis.spatial.video.hypotheses import Belief, Cover, Hypotheses
+from deixis.spatial.video.detection import Detection, Sighting
+from deixis.spatial.video.hypotheses import Cover
 from deixis.spatial.video.motion_model import ConstantVelocity
-from deixis.spatial.video.target import AT_EDGE_PX, Target, cut_edges, own_step
+from deixis.spatial.video.target import Target, cut_edges, own_step
+from deixis.spatial.video.unseen import sought
 
 Array = NDArray[np.float64]
 
@@ -30,41 +31,7 @@ _ACCELERATION = 0.35  # of the frame's diagonal, per s^1.5: things are pushed, d
 _LEAST_SCORE = 0.25  # below this a detection may be a known thing but is no new one
 _SURE_SCORE = 0.9  # from here on one detection is enough for a new thing, else it needs a second one
 _MOST_TARGETS = 200
-_AHEAD_S = 0.6  # what would be out of the frame by then has left it
 _BELIEVED_GONE_BACK_S = 1.5  # a thing back at its place within this time was never gone
-
-
-@dataclass(frozen=True)
-class Followed:
-    """One thing after an update: what is held of it, and how it moved by itself."""
-
-    id: int
-    label: str
-    sighting: Sighting
-    full_box_px: BoxPx  # with its hidden parts
-    steady_px: PointPx  # its way with the camera's motion taken out; differences alone mean something
-    carried: bool  # what hides it took it along, as far as can be told
-    cut: bool  # a part of it is hidden or out of the frame
-    now: bool  # this very frame shows it
-
-
-@dataclass(frozen=True)
-class Revision:
-    """What was said of a thing since a time was wrong: it was in this state."""
-
-    id: int
-    since_s: float
-    state: State
-
-
-@dataclass(frozen=True)
-class Changes:
-    """One update. `things` holds all that were ever seen and are not forgotten."""
-
-    time_s: float
-    things: Mapping[int, Followed]
-    revisions: tuple[Revision, ...] = ()
-    camera_moved: bool = False
 
 
 class Tracker:
@@ -77,6 +44,7 @@ class Tracker:
         self.next_id = 1
         self.offset_px: Array = np.zeros(2)  # where the camera carried the middle of the first frame
         self.camera_moved = False
+        self.turning: Array = NOT_TURNING  # of the camera: the linear part of its map less the identity, per second
         # How often a thing in the open is not reported, learnt as it happens: (missed, looked) with a prior of 1 in 40.
         self.missed, self.looked = 1.0, 40.0
 
@@ -104,8 +72,11 @@ class Tracker:
         diagonal = math.hypot(*frame_size)
         camera = STILL
         if same_view and not first:
-            camera = self._camera(detections, diagonal) if camera_motion is None else np.asarray(camera_motion, np.float64)
+            camera = (
+                self._camera(detections, diagonal, seconds) if camera_motion is None else np.asarray(camera_motion, np.float64)
+            )
         self.camera_moved = camera is not STILL
+        self.turning = (camera[:, :2] - np.eye(2)) / seconds if self.camera_moved else NOT_TURNING
         middle = np.array(frame_size) / 2
         self.offset_px = self.offset_px + mapped(camera, middle[None])[0] - middle
         for target in self.targets.values():
@@ -126,13 +97,25 @@ class Tracker:
         self._learn_order(time_s)
         # What is hidden under something hidden follows it: so those that may carry others go first.
         for target in sorted(unseen, key=lambda t: (t.guesses is not None, -float(t.size.prod()))):
-            revisions += self._misses(target, seconds, camera, moved, frame_size, same_view)
+            target.misses += 1
+            target.step_px = np.zeros(2)
+            if not target.confirmed:
+                continue
+            if same_view:
+                covers = self._covers(target, moved, time_s, frame_size[1])
+                revisions += sought(target, seconds, camera, covers, frame_size, self.missed / self.looked)
+            else:
+                target.state, target.hidden_by, target.confidence = (
+                    ("gone" if target.state == "gone" else "out_of_view"),
+                    None,
+                    0.5,
+                )
             moved[target.id] = (float(target.step_px[0]), float(target.step_px[1]))
         self._forget()
         things = {t.id: self._followed(t, time_s) for t in self.targets.values() if t.confirmed}
-        return Changes(time_s, things, tuple(revisions), self.camera_moved)
+        return Changes(time_s, things, tuple(revisions), camera)
 
-    def _camera(self, detections: Sequence[Detection], diagonal: float) -> Array:
+    def _camera(self, detections: Sequence[Detection], diagonal: float, seconds: float) -> Array:
         """From the things that are in sight, most of which stand still."""
         targets = [t for t in self.targets.values() if t.state == "visible" and t.misses == 0 and t.confirmed]
         if len(targets) < 2 or not detections:
@@ -153,8 +136,8 @@ class Tracker:
             if not any((target.cut[axis] or cut[axis]) and (target.cut[axis + 2] or cut[axis + 2]) for axis in (0, 1)):
                 sure.append(i)
                 partly = any(target.cut) or any(cut)
-                moved_to.append(before[i] + own_step(target.box_px, target.cut, box, cut) if partly else after[j])
-        return fitted(before[sure], moved_to, diagonal, shift, self.camera_moved)
+                moved_to.append(before[i] + own_step(target.box_px, target.cut, box, cut, target.size) if partly else after[j])
+        return fitted(before[sure], moved_to, diagonal, shift, self.camera_moved, self.turning * seconds)
 
     def _matched(
         self,
@@ -267,62 +250,6 @@ class Tracker:
                 elif not any(target.cut) and shares[i, j] > 0.5:
                     self.order.saw(target.id, other.id, time_s, -1.0)
 
-    def _misses(
-        self,
-        target: Target,
-        seconds: float,
-        camera: Array,
-        moved: Mapping[int, tuple[float, float]],
-        frame_size: tuple[int, int],
-        same_view: bool,
-    ) -> list[Revision]:
-        """Says where a target is that no detection belongs to."""
-        assert self.time_s is not None
-        target.misses += 1
-        target.step_px = np.zeros(2)
-        if not target.confirmed:
-            return []
-        if not same_view:
-            target.state, target.hidden_by, target.confidence = ("gone" if target.state == "gone" else "out_of_view"), None, 0.5
-            return []
-        if target.state == "gone":
-            if target.guesses is not None:
-                target.guesses.places = mapped(camera, target.guesses.places)
-            return []
-        covers = self._covers(target, moved, self.time_s, frame_size[1])
-        begun = target.guesses is None
-        if target.guesses is None:
-            place = target.completed(target.box_px, target.cut)
-            target.hidden_from_px = target.box_px
-            inverse = np.linalg.inv(np.vstack([camera, [0, 0, 1]]))[:2]
-            before = mapped(inverse, place[None])[0]  # the step maps it again
-            exits = mapped(inverse, np.reshape(_exits(target, place, frame_size), (-1, 2))).tolist()
-            target.guesses = Hypotheses.begin(
-                *(before, target.velocity_px_s, target.size, target.moving, covers, [(x, y) for x, y in exits]),
-                under_way=target.under_way and _inside(place + _AHEAD_S * target.velocity_px_s, frame_size),
-            )
-        belief = target.guesses.step(seconds, camera, covers, frame_size, self.missed / self.looked)
-        return self._believe(target, belief, begun)
-
-    def _believe(self, target: Target, belief: Belief, begun: bool) -> list[Revision]:
-        revisions: list[Revision] = []
-        was = target.state
-        if belief.state == "visible":  # nobody hides it, and it is too early to say that it is gone
-            target.confidence = belief.confidence * 0.5
-        else:
-            if was == "visible" and not begun:
-                # The frames since the last sighting were taken for a detector's slip; now it is clear what they were.
-                revisions.append(Revision(target.id, math.nextafter(target.seen_s, math.inf), belief.state))
-            target.state, target.confidence = belief.state, belief.confidence
-        target.hidden_by, target.carried = belief.hidden_by, belief.carried
-        if belief.box_px is not None:
-            middle = np.array(middle_px(belief.box_px))
-            target.step_px = middle - target.motion.place
-            target.motion.place = middle
-        elif belief.state == "out_of_view" and target.guesses is not None:
-            target.motion.place = target.guesses.weights @ target.guesses.places / target.guesses.weights.sum()
-        return revisions
-
     def _forget(self) -> None:
         """Things that were one slip of the detector, and the longest gone where there are too many."""
         for target in list(self.targets.values()):
@@ -355,6 +282,7 @@ class Tracker:
             "next_id": self.next_id,
             "offset_px": self.offset_px.tolist(),
             "camera_moved": self.camera_moved,
+            "turning": self.turning.tolist(),
             "missed": self.missed,
             "looked": self.looked,
         }
@@ -367,33 +295,9 @@ class Tracker:
         tracker.order = DepthOrder.from_json(row["order"])
         tracker.time_s, tracker.next_id = row["time_s"], row["next_id"]
         tracker.offset_px = np.array(row["offset_px"], np.float64)
-        tracker.camera_moved = row["camera_moved"]
+        tracker.camera_moved, tracker.turning = row["camera_moved"], np.array(row["turning"], np.float64)
         tracker.missed, tracker.looked = row["missed"], row["looked"]
         return tracker
-
-
-def _exits(target: Target, place: Array, frame_size: tuple[int, int]) -> list[tuple[float, float]]:
-    """Places just outside of the frame, for a thing that was last seen at its edge."""
-    half = target.size / 2
-    x, y = place.tolist()
-    x1, y1, x2, y2 = target.box_px
-    width, height = frame_size
-    exits: list[tuple[float, float]] = []
-    for further in (0.02, 0.4):  # of the frame: a camera that turns back a little does not see it again at once
-        along, down = half[0] + further * width, half[1] + further * height
-        if x1 <= AT_EDGE_PX:
-            exits.append((-along, y))
-        if x2 >= width - AT_EDGE_PX:
-            exits.append((width + along, y))
-        if y1 <= AT_EDGE_PX:
-            exits.append((x, -down))
-        if y2 >= height - AT_EDGE_PX:
-            exits.append((x, height + down))
-    return exits
-
-
-def _inside(place: Array, frame_size: tuple[int, int]) -> bool:
-    return bool((place > 0).all() and (place < np.array(frame_size)).all())
 
 
 def _cut_by(target: Target, other: Target) -> bool:

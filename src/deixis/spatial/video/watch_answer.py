@@ -12,7 +12,7 @@ from typing import Any
 from deixis.media import VideoInfo
 from deixis.spatial.answer import Provenance
 from deixis.spatial.language.prompts import Language
-from deixis.spatial.video.asking import Citation
+from deixis.spatial.video.asked import Citation
 from deixis.spatial.video.detection import Event, Sighting, Track
 
 MAX_BOXES = 200  # of a track in JSON; changes of state go first
