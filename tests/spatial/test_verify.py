@@ -15,6 +15,7 @@ from deixis.spatial import Deixis
 from deixis.spatial.checking.calibration import Calibration, Fusion, Opinion
 from deixis.spatial.checking.missing import MOST_LOOKS
 from deixis.spatial.checking.verify import MOST_ABOUT_VIEW, MOST_ABROAD, MOST_QUESTIONS, Weighed, judged
+from deixis.spatial.deixis import UNPROVEN_MOST
 from deixis.spatial.language.prompts import LANGUAGES
 from deixis.spatial.language.rewording import exists_reworded, hidden_reworded, relation_reworded, what_hides, which_extreme
 from deixis.spatial.language.translation import named_in, names_of_reply, translated
@@ -392,3 +393,12 @@ def test_a_value_that_is_not_likely_enough_is_unsure_where_likelihoods_were_meas
     words = Opinion("words", "What hides the cup?", "book", math.log(likely / (1 - likely)))
     found = judged(Weighed(kind, "book", None, (words,)), calibration, "en")
     assert (found.special, found.confidence) == (verdict, pytest.approx(likely))
+
+
+@pytest.mark.parametrize("question", ["Is the red cup inside the blue book?", "Is the red cup touching the blue book?"])
+def test_a_relation_that_nobody_measured_is_not_vouched_for_by_those_that_were(question: str) -> None:
+    calibration = Calibration({"value": Fusion({"words": 1.0}), "value, relation": Fusion({"words": 1.0})}, 0.9, made={"seed": 1})
+    session, _ = asking(lambda q, _: "No", calibration=calibration, p=0.999)
+    answer = session.ask(PIXELS, question)
+    assert (answer.verdict, answer.calibrated) == ("no", False)
+    assert answer.confidence <= UNPROVEN_MOST

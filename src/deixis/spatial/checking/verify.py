@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deixis.backends import Completion
+from deixis.geometry import RELATIONS
 from deixis.spatial.answer import Claim, FoundObject
 from deixis.spatial.checking.calibration import Calibration, Opinion, log_odds_of, probability_of
 from deixis.spatial.checking.cases import WORDS, Case, case_of
@@ -171,7 +172,9 @@ def plain_of(
         for claim in claims
         if claim.agrees is not None
     ]
-    return Weighed(reading.kind, value.label, None, tuple(opinions), claims=claims)
+    # A relation that is asked in no other words is none of those that "relation" was measured on: it goes by its own name.
+    kind = reading.relation if reading.relation is not None and reading.relation not in RELATIONS else reading.kind
+    return Weighed(kind, value.label, None, tuple(opinions), claims=claims)
 
 
 def _told(weighed: Weighed, opinions: tuple[Opinion, ...], holds: float) -> tuple[Claim, ...]:
