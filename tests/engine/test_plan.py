@@ -49,7 +49,7 @@ def test_the_pieces_are_the_attention(name: str, shape: Shape) -> None:
     keys, values = random_cache(spans, KV_HEADS, SIZE, torch.float32)
     q = torch.randn(sum(span.count for span in spans), HEADS, SIZE, generator=torch.Generator().manual_seed(1))
     plan = work_plan(spans, PAGE, shape)
-    expected = TorchOps().attend(q, keys, values, spans, PAGE)
+    expected = TorchOps().attend(q, keys, values, spans, [torch.tensor(span.pages) for span in spans], PAGE)
     torch.testing.assert_close(run(plan, q, keys, values), expected, atol=2e-6, rtol=1e-5)
     assert (plan.items[:, 1] <= shape.tile_rows).all()
 

@@ -95,10 +95,11 @@ class TorchOps:
 
     def attention(self, step: Step, kv: KVPages, config: TextConfig) -> Attention:
         """The attention of a step, planned once for all layers."""
+        pages = [_pages_of(span, kv.page_tokens, step.slots.device) for span in step.spans]
 
         def attend(qkv: Tensor, norms: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             q = self.place_qkv(qkv, norms, config.rms_norm_eps, cos, sin, keys, values, step.slots)
-            return self.attend(q, keys, values, step.spans, kv.page_tokens)
+            return self.attend(q, keys, values, step.spans, pages, kv.page_tokens)
 
         return attend
 
@@ -127,12 +128,19 @@ class TorchOps:
         values.index_copy_(0, slots, v)
         return q
 
-    def attend(self, q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span], page_tokens: int) -> Tensor:
-        """Each row attends to its own sequence up to itself. (n, heads, head_dim) -> (n, heads x head_dim)."""
+    def attend(
+        self, q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span], pages: Sequence[slice | Tensor], page_tokens: int
+    ) -> Tensor:
+        """Each row attends to its own sequence up to itself. (n, heads, head_dim) -> (n, heads x head_dim).
+
+        `pages` of each span: neighbours, or numbers.
+        """
         out = torch.empty_like(q)
         at = 0
-        for span in spans:
-            k, v = (_of_sequence(cache, span, page_tokens).transpose(0, 1) for cache in (keys, values))  # (kv, end, head_dim)
+        for span, its in zip(spans, pages, strict=True):
+            k, v = (
+                _of_sequence(cache, its, page_tokens)[: span.end].transpose(0, 1) for cache in (keys, values)
+            )  # (kv, end, dim)
             rows = slice(at, at + span.count)
             asked = q[rows].transpose(0, 1)  # (heads, count, head_dim)
             mask = None
@@ -152,12 +160,18 @@ def allowed_only(logits: Tensor, bits: Tensor) -> Tensor:
     return logits.masked_fill(~allowed, float("-inf"))
 
 
-def _of_sequence(cache: Tensor, span: Span, page_tokens: int) -> Tensor:
-    """A sequence's rows (end, kv_heads, head_dim) of a layer's cache; a view where its pages follow one another."""
+def _pages_of(span: Span, page_tokens: int, device: torch.device) -> slice | Tensor:
+    """The pages that a sequence fills: neighbours, or numbers (used,)."""
     used = -(-span.end // page_tokens)
     first = span.pages[0]
     if all(span.pages[i] == first + i for i in range(1, used)):
-        return cache[first * page_tokens : first * page_tokens + span.end]
-    pages = torch.as_tensor(span.pages[:used], device=cache.device)
+        return slice(first, first + used)
+    return torch.as_tensor(span.pages[:used], device=device)
+
+
+def _of_sequence(cache: Tensor, pages: slice | Tensor, page_tokens: int) -> Tensor:
+    """The rows (used x page_tokens, kv_heads, head_dim) of a sequence in a layer's cache; a view of neighbouring pages."""
+    if isinstance(pages, slice):
+        return cache[pages.start * page_tokens : pages.stop * page_tokens]
     whole = cache.view(len(cache) // page_tokens, -1).index_select(0, pages)  # a copy a page; indexing copies number by number
-    return whole.view(-1, *cache.shape[1:])[: span.end]
+    return whole.view(-1, *cache.shape[1:])
