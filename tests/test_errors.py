@@ -19,9 +19,19 @@ EXPECTED = {
     "SchemaError": (2, 400),
     "ModelNotFoundError": (2, 404),
     "CheckpointError": (2, 422),
+    "BodyError": (2, 400),
+    "AddressError": (2, 400),
+    "KeyMissingError": (2, 401),
+    "ForbiddenError": (2, 403),
+    "NotFoundError": (2, 404),
+    "ConflictError": (2, 409),
+    "TooLargeError": (2, 413),
     "BackendError": (1, 502),
     "EngineError": (1, 500),
+    "DeadlineError": (1, 504),
     "OverloadError": (1, 503),
+    "RateError": (1, 429),
+    "EngineLostError": (1, 503),
 }
 
 

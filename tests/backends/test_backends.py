@@ -307,6 +307,8 @@ def test_openai_without_schemas_says_so_on_its_card() -> None:
     sent: list[dict[str, Any]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"data": [{"id": "m", "owned_by": "somebody"}]})
         sent.append(json.loads(request.content))
         if "response_format" in sent[-1]:
             return httpx.Response(400, text="response_format is not supported")

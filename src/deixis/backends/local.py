@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image
 
-from deixis.backends.base import Clip, Completion, Conversation, Look, ModelCard, Part, Pixels, Schema, TokenProb
+from deixis.backends.base import Clip, Completion, Conversation, Finish, Look, ModelCard, Part, Pixels, Schema, TokenProb
 from deixis.backends.tokens import TokenTexts
-from deixis.engine import LocalEngine, can_constrain
+from deixis.engine import LocalEngine, Reply, Sampling, Ticket, can_constrain
 from deixis.errors import CheckpointError
 from deixis.geometry import FrontAxis
 from deixis.model import open_checkpoint
@@ -51,6 +51,11 @@ class LocalBackend:
     def card(self) -> ModelCard:
         return self._card
 
+    @property
+    def engine(self) -> LocalEngine:
+        """What computes, for whoever drives it or asks what it holds."""
+        return self._engine
+
     def named(self, card: ModelCard) -> LocalBackend:
         """The same engine under another card."""
         return LocalBackend(self._engine, card)
@@ -68,6 +73,17 @@ class LocalBackend:
         reply = self._engine.complete(
             self._shown(conversation).to_messages(), max_new_tokens=max_new_tokens, temperature=temperature, schema=schema
         )
+        read = self.read(reply, held=schema is not None)
+        return replace(read, timings_ms={**reply.timings_ms, "total": (time.perf_counter() - started) * 1000})
+
+    def submit(
+        self, messages: Sequence[Mapping[str, Any]], sampling: Sampling, tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> Ticket:
+        """Ask for replies without waiting: messages as `deixis.model.Processor.encode` reads them, pictures of any size."""
+        return self._engine.engine.submit([self._message_shown(message) for message in messages], sampling, tools=tools)
+
+    def read(self, reply: Reply, *, held: bool) -> Completion:
+        """A reply as text with its tokens' probabilities. One that was `held` to a schema is bare JSON."""
         count = len(reply.ids) - (reply.finish == "stop")
         texts = TokenTexts(self._engine.checkpoint.processor.decode)
         tokens = [
@@ -80,11 +96,11 @@ class LocalBackend:
         ]
         if rest := texts.rest():
             tokens[-1] = replace(tokens[-1], text=rest)
-        timings = {**reply.timings_ms, "total": (time.perf_counter() - started) * 1000}
         text = "".join(token.text for token in tokens)
-        # Nothing asked here is called off or has a deadline: what did not stop by itself was too long.
-        whole = Completion(text, tuple(tokens), "stop" if reply.finish == "stop" else "length", self._card.name, timings)
-        return whole.split() if schema is None else self._bare(whole, reply.ids)
+        # What did not stop by itself was too long, was called off, or ran out of time.
+        finish: Finish = "stop" if reply.finish == "stop" else "length"
+        whole = Completion(text, tuple(tokens), finish, self._card.name, reply.timings_ms)
+        return self._bare(whole, reply.ids) if held else whole.split()
 
     def _shown(self, conversation: Conversation) -> Conversation:
         """The conversation with its pictures as the model knows them (see `ModelCard.sizes`)."""
@@ -92,6 +108,17 @@ class LocalBackend:
             return conversation
         turns = (replace(turn, parts=tuple(self._part_shown(part) for part in turn.parts)) for turn in conversation.turns)
         return Conversation(tuple(turns))
+
+    def _message_shown(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._card.sizes or not isinstance(message.get("content"), list):
+            return message
+        parts = [dict(part) for part in message["content"]]
+        for part in parts:
+            if part["type"] == "image":
+                part["image"] = self._resized(part["image"])
+            elif part["type"] == "video":
+                part["frames"] = [self._resized(frame) for frame in part["frames"]]
+        return {**message, "content": parts}
 
     def _part_shown(self, part: Part) -> Part:
         if isinstance(part, str):

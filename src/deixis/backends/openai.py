@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import codecs
+import hashlib
 import io
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -17,39 +19,34 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from deixis.backends.base import Clip, Completion, Conversation, Finish, ModelCard, Part, Pixels, Schema, TokenProb
-from deixis.errors import BackendError, ModelNotFoundError, OptionError, OverloadError
+from deixis.backends.dialects import OPENAI, Dialect, dialect_of
+from deixis.backends.remote import Remote, Reply, refused
+from deixis.errors import BackendError, ModelNotFoundError, OptionError
 
 if TYPE_CHECKING:
     import httpx
 
 _ALTERNATIVES = 10  # all ten digits of a coordinate
-_TIMEOUT_S = 300.0
 _SCHEMA_REFUSED = re.compile(r"response_format|json_schema|schema|grammar", re.IGNORECASE)
 
 
 class OpenAIBackend:
     """Asks `POST {url}/chat/completions`. Pictures travel as PNG data URIs, so no pixel is changed.
 
-    Without a model name the server must offer exactly one. `transport` is httpx's, for tests. Raises OptionError for an
-    address that is none, BackendError where the server cannot be reached or breaks the protocol, ModelNotFoundError
-    where it does not serve the model, OverloadError where it is full.
+    `url` may name several servers of one model, with commas between (see `replicas`). Without a model name the server must offer
+    exactly one. `transport` is httpx's, for tests. Raises OptionError for an address that is none, BackendError where the
+    server cannot be reached or breaks the protocol, ModelNotFoundError where it does not serve the model, OverloadError where it
+    is full.
     """
 
     def __init__(
         self, url: str, model: str = "", *, api_key: str = "", why: str = "", transport: httpx.BaseTransport | None = None
     ) -> None:
-        import httpx
-
-        self._url = url.rstrip("/")
-        try:
-            parsed = httpx.URL(self._url)
-        except httpx.InvalidURL as error:
-            raise OptionError(f"{url!r} is no address ({error}); expected http://host:port/v1#name") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise OptionError(f"{url!r} is no address; expected http://host:port/v1#name")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, timeout=_TIMEOUT_S, transport=transport)
+        urls = [_checked(one.strip()) for one in url.split(",")]
+        self.remote = Remote(urls, api_key=api_key, transport=transport)
+        self._url = ",".join(urls)
         self._logprobs = True
+        self._schema_fields = OPENAI.schema
         name = model or self._only_model()
         self._card = ModelCard(
             name,
@@ -62,6 +59,14 @@ class OpenAIBackend:
     @property
     def card(self) -> ModelCard:
         return self._card
+
+    def dialect(self) -> Dialect:
+        """The server's own ways, as far as its list of models tells."""
+        reply = self.remote.request("GET", "/models")
+        try:
+            return OPENAI if reply.is_error else dialect_of(json.loads(reply.text))
+        except (ValueError, RecursionError):
+            return OPENAI
 
     def complete(
         self, conversation: Conversation, *, max_new_tokens: int, temperature: float = 0.0, schema: Schema | None = None
@@ -76,66 +81,82 @@ class OpenAIBackend:
             "max_tokens": max_new_tokens,
             "temperature": temperature,
         }
-        response = self._request("POST", "/chat/completions", body | self._wishes(schema))
-        if response.status_code == 400 and self._logprobs and "logprob" in response.text:
+        key = _picture_key(conversation)
+        schema = schema if self._card.enforces_schema else None
+        reply = self._asked(body | self._wishes(schema), key)
+        if reply.status == 400 and self._logprobs and "logprob" in reply.text:
             # Some servers refuse probabilities: the answer then comes without, and says so by `tokens` being empty.
             self._logprobs = False
-            response = self._request("POST", "/chat/completions", body | self._wishes(schema))
-        if (
-            response.status_code == 400
-            and schema is not None
-            and self._card.enforces_schema
-            and _SCHEMA_REFUSED.search(response.text)
-        ):
-            # Others refuse schemas, or know none: the card says from now on that a reply is not held to one.
+            reply = self._asked(body | self._wishes(schema), key)
+        if schema is not None and _refuses_schemas(reply) and self._schema_fields is OPENAI.schema:
+            # OpenAI's way is the one that most know; others have one of their own.
+            self._schema_fields = self.dialect().schema
+            if self._schema_fields is not OPENAI.schema:
+                reply = self._asked(body | self._wishes(schema), key)
+        if schema is not None and _refuses_schemas(reply):
+            # Or they know none: the card says from now on that a reply is not held to one.
             self._card = replace(self._card, enforces_schema=False)
-            response = self._request("POST", "/chat/completions", body | self._wishes(schema))
-        reply = self._json(response)
-        return _completion(reply, self._card.name, (time.perf_counter() - started) * 1000)
+            reply = self._asked(body | self._wishes(None), key)
+        return _completion(self.json_of(reply), self._card.name, (time.perf_counter() - started) * 1000)
+
+    def _asked(self, body: Mapping[str, Any], key: str) -> Reply:
+        return self.remote.request("POST", "/chat/completions", body, key)
 
     def _wishes(self, schema: Schema | None) -> dict[str, Any]:
         """What not every server grants: probabilities, and replies that match a schema."""
         wishes: dict[str, Any] = {"logprobs": True, "top_logprobs": _ALTERNATIVES} if self._logprobs else {}
-        if schema is not None and self._card.enforces_schema:
-            named = {"name": "reply", "schema": dict(schema), "strict": True}
-            wishes["response_format"] = {"type": "json_schema", "json_schema": named}
-        return wishes
+        return wishes if schema is None else wishes | self._schema_fields(schema)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self.remote.close()
 
     def _only_model(self) -> str:
-        listed = self._json(self._request("GET", "/models")).get("data")
+        listed = self.json_of(self.remote.request("GET", "/models")).get("data")
         names = [str(entry.get("id")) for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
         if len(names) != 1:
             raise ModelNotFoundError(f"{self._url} serves {', '.join(names) or 'no model'}; choose one with {self._url}#name")
         return names[0]
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        import httpx
-
-        try:
-            return self._client.request(method, self._url + path, json=body)
-        except httpx.HTTPError as error:
-            why = str(error) or type(error).__name__
-            raise BackendError(f"{self._url} did not answer ({why}); is the server running?") from error
-
-    def _json(self, response: httpx.Response) -> dict[str, Any]:
-        what = f"{self._url} answered {response.status_code}: {response.text[:300]}"
-        if response.status_code == 404:
+    def json_of(self, reply: Reply) -> dict[str, Any]:
+        """A reply's JSON object. Raises what the server's status says."""
+        what = f"{self._url} answered {reply.status}: {reply.text[:300]}"
+        if reply.status == 404:
             raise ModelNotFoundError(f"{what}; expected an OpenAI-compatible server that serves this model")
-        if response.status_code in (429, 503):
-            raise OverloadError(f"{what}; try again later")
-        if response.is_error:
+        if reply.status in (429, 503):
+            raise refused(reply)
+        if reply.is_error:
             raise BackendError(what)
         try:
-            reply = response.json()
-        except ValueError as error:
+            found = json.loads(reply.text)
+        except (ValueError, RecursionError) as error:
             raise BackendError(f"{what}; expected JSON") from error
-        if not isinstance(reply, dict):
+        if not isinstance(found, dict):
             raise BackendError(f"{what}; expected a JSON object")
-        return reply
+        return found
+
+
+def _checked(url: str) -> str:
+    import httpx
+
+    try:
+        parsed = httpx.URL(url.rstrip("/"))
+    except httpx.InvalidURL as error:
+        raise OptionError(f"{url!r} is no address ({error}); expected http://host:port/v1#name") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise OptionError(f"{url!r} is no address; expected http://host:port/v1#name")
+    return url.rstrip("/")
+
+
+def _refuses_schemas(reply: Reply) -> bool:
+    return reply.status == 400 and _SCHEMA_REFUSED.search(reply.text) is not None
+
+
+def _picture_key(conversation: Conversation) -> str:
+    """The same for conversations about the same picture."""
+    parts = (part for turn in conversation.turns for part in turn.parts)
+    shown = next((part.frames[0] if isinstance(part, Clip) else part for part in parts if not isinstance(part, str)), None)
+    return "" if shown is None else hashlib.blake2b(shown.tobytes(), digest_size=16).hexdigest()
 
 
 def _parts(part: Part) -> Iterator[dict[str, Any]]:
