@@ -7,8 +7,11 @@ import json
 import pytest
 
 from deixis.geometry import BoxPx
-from deixis.spatial.video.detection import Detection, Event
+from deixis.spatial.video.changes import Changes, Followed
+from deixis.spatial.video.detection import Detection, Event, Sighting
 from deixis.spatial.video.events import EventFinder
+from deixis.spatial.video.life import Life
+from deixis.spatial.video.together import who_swapped
 from deixis.spatial.video.tracker import Tracker
 
 SIZE = (640, 480)
@@ -151,6 +154,45 @@ def test_what_rolls_evenly_and_turns_down_has_left_the_table(way: list[tuple[flo
         x, y = x + dx, y + dy
         frames.append([thing("ball", x, y, 36, 36)])
     assert (("falls", "ball") in told(*frames)) == falls
+
+
+@pytest.mark.parametrize(("first", "comes"), [(0, False), (1, True)])
+def test_only_what_the_first_frame_does_not_show_comes_however_late_it_is_believed(first: int, comes: bool) -> None:
+    cup = Detection("cup", (300, 200, 340, 250), 0.7)  # one look is not enough to believe it
+    events, labels = watched([[*([cup] if k >= first else []), *still()] for k in range(5)])
+    came = [event for event in events if event.kind == "is_put_in"]
+    assert "cup" in labels.values() and bool(came) == comes
+    assert all(event.start_s == pytest.approx((first - 0.5) * STEP_S) for event in came)
+
+
+@pytest.mark.parametrize("snatched", [True, False])
+def test_what_is_lifted_before_something_is_snatched_and_what_goes_there_is_hidden(snatched: bool) -> None:
+    """It vanishes at the same place: it rested below it until just now, or it has been on its way."""
+    up = [0.0] * 6 + [-14.0] if snatched else [42.0, 28, 14, 0, -14]
+    frames = [[thing("box", 300, 250, 140, 120), thing("phone", 300, 332 + y, 60, 20)] for y in up]
+    said = told(*frames, *[[thing("box", 300, 250, 140, 120)]] * 12)
+    ends = {event[0] for event in said if event[1] == "phone"} & {"is_taken_out", "is_hidden"}
+    assert ends == {"is_taken_out" if snatched else "is_hidden"}
+
+
+def test_of_several_it_changed_places_with_the_one_that_fits_best() -> None:
+    def life(came_from: tuple[float, float], x: float, y: float, moving: bool = False) -> Life:
+        box = (x - 20, y - 40, x + 20, y)
+        return Life("cup", "visible", 14.0, box, (x, y), moving=moving, came_from_px=came_from, left_s=12, moved_until_s=14)
+
+    lives = {1: life((250, 210), 110, 205), 2: life((100, 200), 240, 200), 3: life((240, 200), 100, 200)}
+    assert who_swapped(lives, 2, 14.0) == 3
+    lives[3].moving = True  # it will be told when that one stops
+    assert who_swapped(lives, 2, 14.0) is None
+
+
+def test_what_is_hidden_was_so_since_it_was_last_seen_however_late_that_is_believed() -> None:
+    finder, box, kinds = EventFinder(), (280.0, 275.0, 320.0, 325.0), {}
+    for k, state in enumerate(["visible", "visible", "slip", "occluded", "visible"]):
+        sighting = Sighting(STEP_S * k, box, "occluded" if state == "occluded" else "visible")
+        cup = Followed(1, "cup", sighting, box, (300, 300), False, False, state == "visible")
+        kinds |= {event.kind: event.start_s for event in finder.update(Changes(STEP_S * k, {1: cup}), SIZE)}
+    assert kinds == {"is_hidden": pytest.approx(0.3), "is_revealed": pytest.approx(0.7)}
 
 
 def test_after_a_restart_the_same_is_told() -> None:

@@ -7,7 +7,7 @@ States, as a perfect watcher would hold them:
     occluded     it is in the picture, but hidden; ``hidden_by`` hides most of it (None: the room does, or nothing alone)
     out_of_view  beyond the picture's border: carried or rolled there, or the camera turned away
     gone         taken away in the open: seen plainly, then not there at all
-Before it was first seen a thing has no state (None).
+What lies in the open and is too small to be visible keeps its state. Before it was first seen a thing has no state (None).
 """
 
 from collections.abc import Sequence
@@ -190,8 +190,10 @@ def _state(
     x1, y1, x2, y2 = (float(v) for v in full_px)
     inside = max(0.0, min(x2, view.width) - max(x1, 0.0)) * max(0.0, min(y2, view.height) - max(y1, 0.0))
     hidden = seen.hidden_by[k, i]
-    if inside < INSIDE_SHARE * (x2 - x1) * (y2 - y1) or hidden.sum() < 0.5:
+    if inside < INSIDE_SHARE * (x2 - x1) * (y2 - y1):
         return "out_of_view", None
+    if hidden.sum() < 0.5:  # in the open, and too small to be said to be seen: nothing has changed
+        return ("visible" if last == "gone" else last), None
     by = int(hidden.argmax())
     return "occluded", by if by < len(hidden) - 1 else None
 

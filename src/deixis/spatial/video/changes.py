@@ -5,6 +5,7 @@ Knows the values that a tracker gives to whoever reads them. Does not know how t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Followed:
     carried: bool  # what hides it took it along, as far as can be told
     cut: bool  # a part of it is hidden or out of the frame
     now: bool  # this very frame shows it
+    first_s: float = -math.inf  # when it was first seen; -inf: it was there when the watching began
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,13 @@ class EventFinder:
             if id_ not in self._lives:
                 new = self._lives[id_] = Life(thing.label, thing.sighting.state, now, thing.full_box_px, thing.steady_px)
                 new.way = [(now, *thing.steady_px)]
-                if last is not None:
-                    self._begins(id_, thing, (last + now) / 2, frame_size)
+                if last is not None and thing.first_s > -math.inf:
+                    self._begins(id_, thing, thing.first_s - (now - last) / 2, frame_size)
                 continue
             life = self._lives[id_]
             life.label = thing.label
+            if last is not None and not thing.now and life.seen_s == last:
+                life.lost_s = (last + now) / 2
             if thing.sighting.state != life.state:
                 self._turns(id_, life, thing, now if last is None else (last + now) / 2, frame_size)
             if thing.now:
@@ -73,12 +75,13 @@ class EventFinder:
         """A state that became another one between two samples."""
         state, was = thing.sighting.state, life.state
         if state == "occluded":
-            life.hidden_s, life.hidden_told = min(when_s, (life.seen_s + thing.sighting.time_s) / 2), False
+            life.hidden_s, life.hidden_told = (life.lost_s if was == "visible" else when_s), False
             life.hidden_by, life.hider_at, life.carried_s = None, None, None
         elif state == "out_of_view":
-            self._tell("leaves", when_s, when_s, id_, edge=_edge_of(life.box_px, frame_size, 0.12))
+            left_s = life.lost_s if was == "visible" else when_s
+            self._tell("leaves", left_s, left_s, id_, edge=_edge_of(life.box_px, frame_size, 0.12))
         elif state == "gone":
-            life.gone_since_s = when_s if was == "occluded" else life.seen_s + (when_s - life.seen_s) / 2
+            life.gone_since_s = life.lost_s if was == "visible" else when_s
         elif was == "occluded":
             if not life.hidden_told and life.hidden_s is not None and when_s - life.hidden_s >= _FLICKER_S:
                 self._hidden(id_, life)

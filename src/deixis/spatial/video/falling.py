@@ -30,7 +30,7 @@ def falls(life: Life, now: float, height: int, settled_s: float) -> tuple[float,
     (t0, x0, y0), (t1, x1, y1) = life.way[since], life.way[last]
     speed, sideways = (y1 - y0) / (t1 - t0) / height, abs(x1 - x0) / (t1 - t0) / height
     if life.fall_s is None:
-        rolled_off = speed > _DOWN and _rolled_off(life, since, height)
+        rolled_off = speed > 0 and _rolled_off(life, since, height)
         let_go = _let_go(life, since, speed, height) if speed > _FALL and speed > 0.8 * sideways else None
         began = let_go or ((t0, y0) if rolled_off else None)
         if began is None:

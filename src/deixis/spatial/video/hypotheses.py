@@ -31,6 +31,7 @@ _MOST_GUESSES = 400
 _INSIDE = 0.25  # share of a box within the frame below which nobody reports it
 _HOSTS = 2
 _TAKEN = 0.01  # that a thing which is not there any more was taken away just now
+_SNATCHED = 0.2  # the same of a thing that had just set off: what slips behind something by itself was on its way there
 _TAKEN_PER_S = 0.0005  # and while nobody can see it
 _UNREPORTED = 0.04  # that a thing which moves slips behind something that nobody reports: a table's edge, a wall
 _CARRIED, _CARRIED_BY_MOVING = 0.35, 0.15  # prior that a cover takes along what it hides; one that just passes by does so less
@@ -80,9 +81,10 @@ class Hypotheses:
         covers: Sequence[Cover],
         exits: Sequence[tuple[float, float]],
         under_way: bool = False,
+        set_off: bool = False,
     ) -> Hypotheses:
         """At the place of the last sighting. `exits`: places outside of the frame that the thing may have slipped to.
-        `under_way`: it had been moving within the frame for a while.
+        `under_way`: it had been moving within the frame for a while; `set_off`: it had just begun to move.
         """
         still = 0.12 if moving else 0.9
         speeds, stops = (grid.ravel() for grid in np.meshgrid(_SPEEDS, _STOPS_S[1:], indexing="ij"))
@@ -110,6 +112,7 @@ class Hypotheses:
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         guesses = cls(columns[0], columns[1], columns[2], columns[3], columns[4] / columns[4].sum(), size_px.copy())
         guesses.unreported = _UNREPORTED if under_way else 0.0
+        guesses.taken = _SNATCHED if set_off else _TAKEN
         return guesses
 
     def step(self, seconds: float, camera: Array, covers: Sequence[Cover], frame_size: tuple[int, int], missed: float) -> Belief:

@@ -42,6 +42,7 @@ class Life:
     moved_until_s: float = -math.inf
     came_from_px: Place | None = None  # where it stood before its last movement
     left_s: float = -math.inf  # and when it set off from there
+    lost_s: float = -math.inf  # half-way from its last sighting to the first frame without it
     hidden_by: int | None = None
     hidden_s: float | None = None
     hidden_told: bool = False
@@ -60,7 +61,7 @@ class Life:
     @property
     def reach(self) -> float:
         """How far from its place of rest it may be seen while it rests."""
-        return max(_REST_PX, (_CUT_SHARE if self.cut else _REST_SHARE) * self.size)
+        return max(_REST_PX, (_CUT_SHARE if self.cut and not self.moving else _REST_SHARE) * self.size)
 
     @property
     def foot_px(self) -> Place:
@@ -117,13 +118,14 @@ class Life:
     def set_off_s(self) -> float:
         """When the movement began that its way shows: where the straight line through its first samples meets the rest."""
         distances = [math.dist(self.rest, sample[1:]) for sample in self.way]
-        near = max((k for k, d in enumerate(distances) if d <= 0.4 * self.reach), default=0)
+        nearest = distances.index(min(distances))
+        near = max((k for k, d in enumerate(distances) if d <= 0.4 * self.reach), default=nearest)
         first = min(near + 1, len(self.way) - 1)
         t0, t1 = self.way[near][0], self.way[first][0]
         start = (t0 + t1) / 2
         if len(self.way) > first + 1 and distances[-1] > distances[first]:
             start = t1 - distances[first] * (self.way[-1][0] - t1) / (distances[-1] - distances[first])
-        return min(max(start, t0), t1)
+        return min(max(start, t0, self.moved_until_s), t1)
 
     def settled(self) -> int:
         """The first sample on its way since which it is where it is now."""

@@ -46,7 +46,7 @@ class Target:
     size: Array  # (2,) width and height when nothing hides it
     box_px: BoxPx  # as last seen
     seen_s: float
-    first_s: float
+    first_s: float  # of its first sighting; -inf where that was in the first frame of all
     cut: Cut = WHOLE
     appearance: tuple[float, ...] = ()
     state: State = "visible"
@@ -101,10 +101,26 @@ class Target:
     @property
     def under_way(self) -> bool:
         """Whether it has been moving for the whole last moment: what a hand snatches has not."""
-        if not self.moving or len(self.recent) < 3:
-            return False
-        (start, *a), (_, *b), (end, *c) = self.recent[0], self.recent[len(self.recent) // 2], self.recent[-1]
-        return end - start >= 0.7 * _MOMENT_S and math.dist(a, b) > self.sigma_px and math.dist(a, c) > 3 * self.sigma_px
+        early, _ = self._in_the_last_moment()
+        return early > self.sigma_px and math.dist(self.recent[0][1:], self.recent[-1][1:]) > 3 * self.sigma_px
+
+    @property
+    def set_off(self) -> bool:
+        """Whether it rested at the beginning of the last moment, and moves."""
+        early, late = self._in_the_last_moment()
+        return early <= self.noise_px < late
+
+    def _in_the_last_moment(self) -> tuple[float, float]:
+        """How far it came in the first and in the second half of a moment; 0 where it does not move or too little is known."""
+        if not self.moving or len(self.recent) < 3 or self.recent[-1][0] - self.recent[0][0] < 0.7 * _MOMENT_S:
+            return 0.0, 0.0
+        (_, *a), (_, *b), (_, *c) = self.recent[0], self.recent[len(self.recent) // 2], self.recent[-1]
+        return math.dist(a, b), math.dist(b, c)
+
+    @property
+    def lifted_px(self) -> float:
+        """How far it is above where it rested a moment ago: what has just been lifted is still as near as it was there."""
+        return max(0.0, self.recent[0][2] - self.recent[-1][2]) if self.set_off else 0.0
 
     @property
     def noise_px(self) -> float:

@@ -77,11 +77,12 @@ def has_left(life: Life, host: Life) -> bool:
 def who_swapped(lives: Mapping[int, Life], moved: int, stop_s: float) -> int | None:
     """With whom a thing has exchanged places: each is where the other was, and the way from one to the other has turned around.
 
-    That way is the stricter measure: it holds whatever the camera does meanwhile.
+    That way is the stricter measure: it holds whatever the camera does meanwhile. Of several it is the one that fits best; where
+    that one is still on its way, nobody yet: it will be told when it stops.
     """
-    life = lives[moved]
+    life, best = lives[moved], (1.0, -1)
     for id_, other in lives.items():
-        if id_ == moved or other.moving or other.came_from_px is None or life.came_from_px is None:
+        if id_ == moved or other.came_from_px is None or life.came_from_px is None:
             continue
         if max(life.left_s, other.left_s) - min(stop_s, other.moved_until_s) > _SWAP_PAUSE_S:
             continue
@@ -90,9 +91,9 @@ def who_swapped(lives: Mapping[int, Life], moved: int, stop_s: float) -> int | N
         apart = math.hypot(*after)
         near = min(0.6 * max(life.size, other.size) + _ASIDE * apart, 0.75 * apart)
         missed = max(math.dist(life.foot_px, other.came_from_px), math.dist(other.foot_px, life.came_from_px))
-        if math.hypot(before[0] + after[0], before[1] + after[1]) < near and missed < 1.2 * near:
-            return id_
-    return None
+        turned = math.hypot(before[0] + after[0], before[1] + after[1])
+        best = min(best, (max(turned, missed / 1.2) / near, id_)) if near > 0 else best
+    return best[1] if best[1] >= 0 and not lives[best[1]].moving else None
 
 
 def who_is_beside(lives: Mapping[int, Life], new: int, box_px: BoxPx) -> int | None:

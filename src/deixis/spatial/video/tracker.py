@@ -92,7 +92,7 @@ class Tracker:
         unseen = [t for t in self.targets.values() if t.id not in set(matches)] if complete else []
         for j, id_ in enumerate(matches):
             if id_ is None and detections[j].score >= _LEAST_SCORE:
-                self._begins(detections[j], time_s)
+                self._begins(detections[j], time_s, -math.inf if first else time_s)
         moved = {id_: self._moved(id_, before[id_], resting[id_]) for id_ in before}
         self._learn_order(time_s)
         # What is hidden under something hidden follows it: so those that may carry others go first.
@@ -195,11 +195,11 @@ class Tracker:
             target.confirmed = True
         return revisions
 
-    def _begins(self, detection: Detection, time_s: float) -> None:
+    def _begins(self, detection: Detection, time_s: float, first_s: float) -> None:
         x1, y1, x2, y2 = detection.box_px
         size = np.array([x2 - x1, y2 - y1])
         motion = ConstantVelocity(middle_px(detection.box_px), 2.0 + 0.03 * float(size.mean()), 0.5 * float(size.mean()))
-        target = Target(self.next_id, detection.label, motion, size, detection.box_px, time_s, time_s)
+        target = Target(self.next_id, detection.label, motion, size, detection.box_px, time_s, first_s)
         target.appearance, target.confidence = detection.appearance, detection.score
         target.steady_px = np.array(middle_px(detection.box_px)) - self.offset_px
         target.confirmed = detection.score >= _SURE_SCORE
@@ -222,7 +222,7 @@ class Tracker:
 
     def _covers(self, target: Target, moved: Mapping[int, tuple[float, float]], time_s: float, height: int) -> list[Cover]:
         """All things that may hide a target: those in sight, and those that are themselves hidden."""
-        mine = {"bottom_px": target.full_box()[3], "depth_m": target.place_m and target.place_m.place[2]}
+        mine = {"bottom_px": target.full_box()[3] + target.lifted_px, "depth_m": target.place_m and target.place_m.place[2]}
         covers = []
         for other in self.targets.values():
             if other.id == target.id or not other.confirmed or other.state not in ("visible", "occluded"):
@@ -271,7 +271,9 @@ class Tracker:
             box = None
         sighting = Sighting(time_s, box, target.state, target.center_m, target.hidden_by, round(target.confidence, 4))
         steady = (float(target.steady_px[0]), float(target.steady_px[1]))
-        return Followed(target.id, target.label, sighting, (x1, y1, x2, y2), steady, target.carried, any(target.cut), seen)
+        return Followed(
+            *(target.id, target.label, sighting, (x1, y1, x2, y2), steady, target.carried, any(target.cut), seen, target.first_s)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All that it needs to go on after a restart."""

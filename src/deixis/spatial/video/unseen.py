@@ -48,6 +48,7 @@ def _begun(target: Target, camera: Array, covers: Sequence[Cover], frame_size: t
     return Hypotheses.begin(
         *(before, target.velocity_px_s, target.size, target.moving, covers, [(x, y) for x, y in exits]),
         under_way=target.under_way and _inside(place + _AHEAD_S * target.velocity_px_s, frame_size),
+        set_off=target.set_off,
     )
 
 
