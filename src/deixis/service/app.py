@@ -19,10 +19,9 @@ from deixis import __version__
 from deixis.errors import BodyError, DeixisError, InputError
 from deixis.service.chat_routes import chat_router
 from deixis.service.documents import describe
-from deixis.service.gate import Gate, Passed, refusal
+from deixis.service.gate import Passed, refusal
 from deixis.service.gateway import Gateway
 from deixis.service.house_routes import house_router
-from deixis.service.keys import Keys
 from deixis.service.logs import log_request
 from deixis.service.spatial_routes import spatial_router
 
@@ -61,17 +60,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
         gateway.metrics.ended(passed)
         log_request(passed)
 
-    return Gate(
-        api,
-        admission=gateway.admission,
-        keys=Keys(settings.api_keys),
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
-        strict_hosts=settings.on_loopback,
-        max_body_bytes=settings.max_body_bytes,
-        body_s=settings.body_s,
-        ended=ended,
-    )
+    return gateway.gate(api, ended)
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.types import ASGIApp
 
 from deixis.errors import DeadlineError, OptionError
 from deixis.service.admission import Admission
 from deixis.service.contents import Contents
 from deixis.service.engine_process import end_of
 from deixis.service.fetching import Fetcher
-from deixis.service.gate import Passed
+from deixis.service.gate import Gate, Passed
 from deixis.service.jobs import Jobs
+from deixis.service.keys import Keys
 from deixis.service.metrics import Metrics
 from deixis.service.models import Command, Models
 from deixis.service.served import Served
@@ -52,6 +55,22 @@ class Gateway:
         contents = Contents(fetcher, settings.max_picture_bytes, settings.max_video_bytes, settings.max_pixels)
         admission = Admission(places, settings.max_bodies_bytes, settings.rate_per_minute)
         return cls(settings, models, admission, contents, Metrics(), Jobs(settings.max_jobs))
+
+    def gate(self, app: ASGIApp, ended: Callable[[Passed], None], streams: tuple[str, ...] = ()) -> Gate:
+        """The one door, before whatever is served behind it."""
+        settings = self.settings
+        return Gate(
+            app,
+            admission=self.admission,
+            keys=Keys(settings.api_keys),
+            hosts=settings.allowed_hosts,
+            origins=settings.allowed_origins,
+            strict_hosts=settings.on_loopback,
+            max_body_bytes=settings.max_body_bytes,
+            body_s=settings.body_s,
+            ended=ended,
+            streams=streams,
+        )
 
     def deadline_s(self, wanted: float | None, most: float) -> float:
         """The time for a request. Raises OptionError for more than the server allows."""

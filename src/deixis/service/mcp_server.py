@@ -23,9 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deixis.errors import DeixisError, PictureError
 from deixis.service.bodies import MAX_QUESTION
-from deixis.service.gate import Gate, Passed
+from deixis.service.gate import Passed
 from deixis.service.gateway import Gateway
-from deixis.service.keys import Keys
 from deixis.service.logs import log_request
 
 PATH = "/mcp"
@@ -158,15 +157,4 @@ def mcp_app(gateway: Gateway) -> ASGIApp:
         else:
             await inner(scope, receive, send)
 
-    return Gate(
-        app,
-        admission=gateway.admission,
-        keys=Keys(settings.api_keys),
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
-        strict_hosts=settings.on_loopback,
-        max_body_bytes=settings.max_body_bytes,
-        body_s=settings.body_s,
-        ended=log_request,
-        streams=(PATH,),
-    )
+    return gateway.gate(app, log_request, streams=(PATH,))

@@ -36,7 +36,8 @@ def draw_table(rows: Sequence[Row], title: str, out: Path) -> None:
             length = max(2, round(600 * speed / best))
             pen.rectangle((160, y, 160 + length, y + _BAR - 3), fill=color)
             pen.text((20, y - 2), name, _INK, _font(13))
-            pen.text((168 + length, y - 2), f"{value:,.4g} {row.unit}", _INK, _font(13))
+            figure = f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+            pen.text((168 + length, y - 2), f"{figure} {row.unit}", _INK, _font(13))
             y += _BAR
         y += _GAP
     image.crop((0, 0, _WIDTH, y)).save(out)
